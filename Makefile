@@ -1,0 +1,37 @@
+# Two commands matter: `make demo` and `make test`. Both make `.venv` first.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+export TOKENIZERS_PARALLELISM = false
+
+.PHONY: demo test test-all notebooks lint install tiny-base
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: constraints.txt settings.ini setup.py
+	$(PYTHON) -c 'import sys; assert sys.version_info[:2] >= (3, 10), "ftkit needs Python 3.10 or newer"'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+# An embedded Phoenix with sample telemetry, one fine-tuning run, and what came of it.
+demo: install
+	$(BIN)/ftkit demo
+
+# The project's whole check, as CI runs it.
+test: install
+	$(BIN)/python tools/check.py
+
+# The same, with the long tests in full.
+test-all: install
+	$(BIN)/python tools/check.py --all
+
+notebooks: install
+	$(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/python tools/readme.py
+
+lint: install
+	$(BIN)/ruff check ftkit tests tools benchmarks
+
+# Pre-train the base model that ships with the package again: about an hour on two quiet cores.
+tiny-base: install
+	$(BIN)/python tools/tiny_base.py

@@ -1,0 +1,38 @@
+__version__ = "0.1.0"
+from importlib import import_module
+
+# public name -> the page that defines it; resolved on first use, so that `import ftkit` stays light
+_pages = {
+    'core': 'FtkitError Accounting InstructionExample PreferencePair Triplet ConversationTurn ConversationTrajectory InstructionDataset PreferenceDataset TripletDataset TrajectoryDataset',
+    'spans': 'Span Annotation',
+    'tiny': 'tiny_base',
+    'telemetry': 'PhoenixProvider FileProvider phoenix send save_telemetry',
+    'phoenixdb': 'PhoenixDatabaseProvider',
+    'feedback': 'feedback_telemetry',
+    'data.extract': 'AnnotationPolicy TraceToInstructionConverter PreferencePairExtractor TripletExtractor TraceToTrajectoryConverter',
+    'data.redact': 'redact',
+    'data.clean': 'escape_control_tokens',
+    'data.split': 'split certificate check_certificate',
+    'data.version': 'save_version load_version list_versions diff find_usage forget',
+    'data.formats': 'format_alpaca_text format_dpo format_triplets format_chat validate_sft_dataset validate_dpo_dataset validate_embedding_dataset',
+    'data.synth': 'SyntheticDataRequest SyntheticDataService',
+    'data.approval': 'ApprovalBatch ReviewItem ApprovalOrchestrator ApprovalStore decide undo approved_records require_approved',
+    'select': 'TrainingMethodSelector MethodAnalysis',
+    'plan': 'OrchestrationConfig',
+    'models': 'load generate score_labels resolve_base',
+    'train.preflight': 'show_tokens',
+    'evals.compare': 'evaluate evaluate_safely EvaluationResult',
+    'registry': 'AdapterRegistry',
+    'hub': 'upload_adapter download_adapter resolve_adapter_path get_active_adapter_path get_active_adapter_for_inference AdapterAwareMixin',
+    'track': 'plot_loss read_metrics',
+    'pipeline': 'finetune finetune_sync FinetuningOrchestrator OrchestrationResult',
+    'widgets': 'approval_panel',
+}
+_home = {name: page for page,names in _pages.items() for name in names.split()}
+__all__ = list(_home)
+
+def __getattr__(name):
+    if name not in _home: raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(f'.{_home[name]}', __name__), name)
+
+def __dir__(): return [*globals(), *_home]

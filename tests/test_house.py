@@ -1,0 +1,85 @@
+"The rules of the house: imports flow down, importing is light, names are found, pages can fail."
+import ast, json, re, subprocess, sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PKG = ROOT/'ftkit'
+MODULES = sorted(p for p in PKG.rglob('*.py') if not p.name.startswith('_'))
+NOTEBOOKS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+
+def number(path):
+    "Notebook number of an exported module, e.g. `20_data.clean.ipynb` -> 20"
+    return int(re.search(r'File to edit: .*nbs/(\d+)_', path.read_text()).group(1))
+
+def imports(path):
+    "Modules of this package that `path` imports, at import time or inside a function"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = path.parents[node.level-1]
+            target = base.joinpath(*(node.module or '').split('.'))
+            if target.with_suffix('.py').exists(): yield target.with_suffix('.py')
+            for name in node.names:
+                if (target/f'{name.name}.py').exists(): yield target/f'{name.name}.py'
+
+@pytest.mark.parametrize('module', MODULES, ids=lambda p: str(p.relative_to(PKG)))
+def test_imports_go_down(module):
+    for dep in imports(module):
+        assert number(dep)<number(module), f'{module.name} ({number(module)}) imports {dep.name} ({number(dep)})'
+
+METHODS = {'train/sft.py', 'train/dpo.py', 'train/ranking.py', 'train/embedding.py', 'train/pretrain.py'}
+
+def test_alternatives_do_not_know_each_other():
+    for m in MODULES:
+        if str(m.relative_to(PKG)) not in METHODS: continue
+        known = {str(d.relative_to(PKG)) for d in imports(m)} & METHODS
+        assert not known, f'{m.name} imports {known}'
+
+def test_evaluation_and_registry_never_import_training():
+    for m in MODULES:
+        if number(m)//10 not in (6, 7, 8): continue
+        wrong = [d for d in imports(m) if d.parent.name in ('train', 'backends')]
+        assert not wrong, f'{m.name} imports {wrong}'
+
+def test_import_is_light():
+    heavy = "{'torch','transformers','trl','peft','datasets','pandas','phoenix','ipywidgets','sqlalchemy','numpy'}"
+    subprocess.run([sys.executable, '-c', f'import ftkit, sys; got = {heavy} & set(sys.modules); assert not got, got'], check=True, cwd=ROOT)
+
+def test_the_command_line_is_light():
+    heavy = "{'torch','transformers','trl','pandas','phoenix','sqlalchemy'}"
+    subprocess.run([sys.executable, '-c', f'import ftkit.cli, sys; got = {heavy} & set(sys.modules); assert not got, got'], check=True, cwd=ROOT)
+
+def test_public_names():
+    import ftkit
+    for name in ftkit.__all__:
+        assert getattr(ftkit, name).__doc__, f'{name} has no docstring'
+        assert not (PKG/name).exists() and not (PKG/f'{name}.py').exists(), f'{name} is also a page'
+
+def test_an_unknown_name_is_an_attribute_error():
+    import ftkit
+    with pytest.raises(AttributeError, match='no attribute'): getattr(ftkit, 'fintune')  # noqa: B009
+
+def cells(path): return json.loads(path.read_text())['cells']
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.name)
+def test_no_page_has_a_check_that_cannot_fail(path):
+    for c in cells(path):
+        source = ''.join(c['source'])
+        if c['cell_type']!='code': continue
+        assert not re.search(r'expect_fail\(lambda', source), f'`expect_fail(lambda: ...)` checks nothing; use `test_fail`:\n{source}'
+        assert ' or True' not in source and 'assert True' not in source, source
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.name)
+def test_stored_outputs_are_small_and_say_nothing_of_the_machine(path):
+    for c in cells(path):
+        text = json.dumps(c.get('outputs', []))
+        assert len(text)<100_000, f'an output of {len(text):,} bytes'
+        wrong = re.search(r'/tmp/|/home/|/work/|/root/|site-packages|0x[0-9a-f]{8,}|it/s\]|\d+%\|', text)
+        assert not wrong, f'{wrong.group(0)!r} in the output of:\n{"".join(c["source"])[:300]}'
+
+@pytest.mark.parametrize('path', [p for p in NOTEBOOKS if p.parent.name=='nbs' and p.name!='index.ipynb'], ids=lambda p: p.name)
+def test_a_page_begins_as_a_page(path):
+    first, second = [''.join(c['source']) for c in cells(path)[:2]]
+    assert first.startswith('#| default_exp ') and second.startswith(f'# {first.split()[-1]}\n\n> ')
+    assert 'nbdev_export()' in ''.join(cells(path)[-1]['source'])

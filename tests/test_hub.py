@@ -1,0 +1,215 @@
+"Adapters out and in: at the wire of a hub, on a disk that is not empty, through names, into a model."
+import os, subprocess, sys
+from pathlib import Path
+import pytest
+from adapters import toy_adapter, toy_weights
+from hub_stub import Hub
+from ftkit import hub
+from ftkit.core import FtkitError
+from ftkit.passport import AdapterRefused, check_adapter, write_passport
+from ftkit.registry import AdapterRegistry
+
+WHAT = dict(base_model='acme/tiny', model_type='llm', training_method='sft', agent_type='routing')
+
+@pytest.fixture
+def registry(tmp_path): return AdapterRegistry(f'sqlite:///{tmp_path/"r.db"}', tmp_path/'registry')
+
+@pytest.fixture
+def folder(tmp_path): return toy_adapter(tmp_path/'adapter')
+
+# ---- folders
+
+def test_a_place_that_holds_the_same_is_a_success_and_another_is_not_overwritten(tmp_path, folder):
+    place = f'file://{tmp_path}/shared/röuter 1'
+    uri = hub.upload_adapter(folder, place)
+    assert hub.upload_adapter(folder, place)==uri and hub.split_uri(uri)==('file', f'{tmp_path}/shared/röuter 1')
+    with pytest.raises(FtkitError, match='already holds something else'): hub.upload_adapter(toy_adapter(tmp_path/'b', seed=1), place)
+    assert hub.folder_hash(tmp_path/'shared'/'röuter 1')==hub.folder_hash(folder)
+    assert sorted(p.name for p in (tmp_path/'shared').iterdir())==['röuter 1']
+
+def test_an_empty_folder_is_filled_and_a_file_is_not(tmp_path, folder):
+    (tmp_path/'empty').mkdir(); (tmp_path/'file').write_text('x')
+    assert hub.folder_hash(hub.download_adapter(f'file://{folder}', tmp_path/'empty'))==hub.folder_hash(folder)
+    with pytest.raises(FtkitError, match='already holds something else'): hub.download_adapter(str(folder), tmp_path/'file')
+
+def test_what_must_not_be_loaded_is_neither_sent_nor_received(tmp_path, folder):
+    (folder/'adapter_model.bin').write_bytes(b'\x80\x02')
+    with pytest.raises(AdapterRefused, match='pickle'): hub.upload_adapter(folder, f'file://{tmp_path}/shared/a')
+    with pytest.raises(AdapterRefused, match='pickle'): hub.download_adapter(f'file://{folder}', tmp_path/'here')
+    assert not (tmp_path/'shared').exists() and not (tmp_path/'here').exists()
+
+@pytest.mark.parametrize('bad', ['ftp://x/y', 'file://host/x', 'file:relative', 'hf://onlyone', 'hf://a/b/c', 'hf://../x', 'hf://a/b@../../x', 'hf://-a/b', 'hf://a/b@', 'ftkit://acme/router', 'ftkit://acme', 'ftkit://a/b@c@d', '', 's3://bucket/x'])
+def test_a_uri_that_names_nothing_is_refused(bad, registry):
+    with pytest.raises(FtkitError): hub.resolve_adapter_path(bad, registry)
+
+# ---- the hub, at the wire
+
+@pytest.fixture
+def remote():
+    server = Hub()
+    yield server
+    server.stop()
+
+def elsewhere(remote, tmp_path, code, offline='0', token='hf_good'):
+    "Run code in a process that knows this hub only"
+    env = {**os.environ, 'HF_ENDPOINT': remote if isinstance(remote, str) else remote.url, 'HF_HUB_OFFLINE': offline, 'HF_HUB_DISABLE_TELEMETRY': '1', 'HF_HUB_DISABLE_PROGRESS_BARS': '1', 'HF_HOME': str(tmp_path/'hf'), 'HF_TOKEN': token, 'FTKIT_HOME': str(tmp_path/'home')}
+    head = 'from ftkit.hub import *\nfrom ftkit.core import FtkitError\n'
+    body = '\n'.join('    '+line for line in code.splitlines())
+    got = subprocess.run([sys.executable, '-c', f'{head}try:\n{body}\nexcept FtkitError as e: print("REFUSED", e)'], env=env, capture_output=True, text=True, timeout=120)
+    assert got.returncode==0, got.stderr[-2000:]
+    return got.stdout.strip()
+
+def test_up_to_a_hub_and_down_again(remote, tmp_path, folder):
+    uri = elsewhere(remote, tmp_path, f'print(upload_adapter({str(folder)!r}, "hf://acme/router"))')
+    assert uri==f'hf://acme/router@{remote.sha("acme/router")}' and remote.created['acme/router']=='private'
+    back = elsewhere(remote, tmp_path, f'print(download_adapter({uri!r}, {str(tmp_path/"back")!r}))')
+    assert hub.folder_hash(back)==hub.folder_hash(folder)
+
+def test_a_revision_is_made_and_a_commit_is_fetched_once(remote, tmp_path, folder):
+    elsewhere(remote, tmp_path, f'upload_adapter({str(folder)!r}, "hf://acme/router@v2")')
+    assert ('POST', '/api/models/acme/router/branch/v2') in remote.asked
+    first = elsewhere(remote, tmp_path, 'print(resolve_adapter_path("hf://acme/router"))')
+    asked = len(remote.asked)
+    again = elsewhere(remote, tmp_path, f'print(resolve_adapter_path("hf://acme/router@{remote.sha("acme/router")}"))')
+    assert first==again and len(remote.asked)==asked and hub.folder_hash(first)==hub.folder_hash(folder)
+    toy_adapter(folder, seed=1)
+    elsewhere(remote, tmp_path, f'upload_adapter({str(folder)!r}, "hf://acme/router")')
+    assert hub.folder_hash(elsewhere(remote, tmp_path, 'print(resolve_adapter_path("hf://acme/router"))'))==hub.folder_hash(folder)
+
+def test_a_pickle_or_a_script_on_a_hub_never_reaches_the_disk(remote, tmp_path, folder):
+    remote.repos['evil/router'] = {**{p.name: p.read_bytes() for p in folder.iterdir()}, 'training_args.bin': b'\x80\x02', 'modeling.py': b'import os', '.gitattributes': b''}
+    back = Path(elsewhere(remote, tmp_path, f'print(download_adapter("hf://evil/router", {str(tmp_path/"back")!r}))'))
+    assert sorted(p.name for p in back.iterdir())==['adapter_config.json', 'adapter_model.safetensors']
+    assert not [a for a in remote.asked if 'training_args' in a[1] or 'modeling' in a[1]]
+
+def test_a_bad_adapter_on_a_hub_leaves_nothing_behind(remote, tmp_path, folder):
+    remote.repos['evil/router'] = {'adapter_config.json': (folder/'adapter_config.json').read_bytes().replace(b'null', b'{"parent_library": "os"}', 1), 'adapter_model.safetensors': (folder/'adapter_model.safetensors').read_bytes()}
+    said = elsewhere(remote, tmp_path, f'download_adapter("hf://evil/router", {str(tmp_path/"back")!r})')
+    assert 'REFUSED' in said and 'auto_mapping' in said and not (tmp_path/'back').exists()
+
+@pytest.mark.parametrize('fault, token, says', [(None, 'hf_wrong', '401'), (404, 'hf_good', '404'), (403, 'hf_good', '403')])
+def test_a_hub_that_refuses_is_named_with_what_to_do(remote, tmp_path, folder, fault, token, says):
+    remote.fault = fault
+    for code in (f'upload_adapter({str(folder)!r}, "hf://acme/router")', f'download_adapter("hf://acme/router", {str(tmp_path/"back")!r})', 'resolve_adapter_path("hf://acme/router")'):
+        said = elsewhere(remote, tmp_path, code, token=token)
+        assert said.startswith('REFUSED could not') and says in said and 'HF_TOKEN' in said and '\n' not in said
+        assert token not in said
+    assert not (tmp_path/'back').exists()
+
+def test_no_network_is_one_clear_sentence(tmp_path, folder):
+    for endpoint, offline in (('http://127.0.0.1:9', '0'), ('http://127.0.0.1:9', '1')):
+        for code in (f'upload_adapter({str(folder)!r}, "hf://acme/router")', f'download_adapter("hf://acme/router", {str(tmp_path/"back")!r})'):
+            said = elsewhere(endpoint, tmp_path, code, offline=offline)
+            assert said.startswith('REFUSED could not') and 'HF_HUB_OFFLINE' in said and '\n' not in said, said
+    assert not (tmp_path/'back').exists()
+
+# ---- names, services
+
+def test_a_version_that_this_machine_lacks_is_fetched_from_where_it_is_kept(tmp_path, folder, registry):
+    uri = hub.upload_adapter(folder, f'file://{tmp_path}/shared/router')
+    a = registry.register_adapter('acme', 'router', '1.0.0', adapter_path=folder, adapter_uri=uri, **WHAT)
+    registry.activate_adapter(a)
+    there = AdapterRegistry(registry.url, tmp_path/'other machine')
+    path = hub.get_active_adapter_path('acme', 'routing', there)
+    assert path.is_dir() and tmp_path/'other machine' in path.parents and hub.resolve_adapter_path('ftkit://acme/router@1.0.0', there)==path
+
+def test_files_fetched_from_elsewhere_must_be_the_ones_that_were_registered(tmp_path, folder, registry):
+    a = registry.register_adapter('acme', 'router', '1.0.0', adapter_path=folder, adapter_uri=hub.upload_adapter(toy_adapter(tmp_path/'b', seed=3), f'file://{tmp_path}/shared/other'), **WHAT)
+    registry.activate_adapter(a)
+    for _ in range(2):
+        with pytest.raises(FtkitError, match='not what was registered as acme/router@1.0.0'): hub.get_active_adapter_path('acme', 'routing', AdapterRegistry(registry.url, tmp_path/'other machine'))
+
+def test_a_service_follows_the_switch_to_the_base_and_keeps_what_it_has_when_loading_fails(tmp_path, registry):
+    ids = [registry.register_adapter('acme', 'router', None, adapter_path=toy_adapter(tmp_path/f'a{i}', seed=i), **WHAT) for i in range(2)]
+    class Service(hub.AdapterAwareMixin):
+        loaded, fail = (), False
+        def load_adapter(self, record):
+            if self.fail: raise RuntimeError('no memory')
+            self.loaded += (record and record.version,)
+    s = Service()
+    assert s.load_adapter_if_available('acme', 'routing', registry) is None and s.loaded==()
+    registry.activate_adapter(ids[0]); s.load_adapter_if_available('acme', 'routing', registry)
+    registry.activate_adapter(ids[1]); s.fail = True
+    with pytest.raises(RuntimeError): s.load_adapter_if_available('acme', 'routing', registry)
+    assert s.adapter.id==ids[0]
+    s.fail = False
+    assert s.load_adapter_if_available('acme', 'routing', registry)==hub.get_active_adapter_path('acme', 'routing', registry)
+    registry.deactivate(ids[1])
+    assert s.load_adapter_if_available('acme', 'routing', registry) is None and s.loaded==('1.0.0', '1.0.1', None)
+
+def test_every_version_has_a_name_and_a_number_of_its_own_for_vllm(tmp_path, registry):
+    records = [registry.get_adapter(registry.register_adapter(t, n, v, adapter_path=toy_adapter(tmp_path/f'{i}', seed=i), **WHAT)) for i,(t,n,v) in enumerate([('a', 'b-c', '1'), ('a-b', 'c', '1'), ('a', 'b', '1'), ('a', 'b', '2')])]
+    assert len({hub.lora_name(r) for r in records})==len({hub.lora_request(r)['lora_int_id'] for r in records})==4
+    class LoRARequest:
+        def __init__(self, lora_name, lora_int_id, lora_path): self.seen = lora_name, lora_int_id, lora_path
+    assert hub.lora_request(records[0], LoRARequest).seen==tuple(hub.lora_request(records[0]).values())
+    assert hub.lora_payload(records[0])=={k: hub.lora_request(records[0])[k] for k in ('lora_name', 'lora_path')}
+    args = hub.vllm_args(records)
+    assert args[:4]==['--enable-lora', '--max-lora-rank', '8', '--lora-modules'] and len(args)==8 and all(Path(m.split('=', 1)[1]).is_dir() for m in args[4:])
+    assert hub.vllm_args([])==[]
+
+@pytest.mark.parametrize('r, dora, says', [(9, False, '16'), (300, False, '320'), (600, False, 'more than vLLM serves'), (4, True, 'uses DoRA')])
+def test_vllm_is_told_the_rank_it_needs_or_why_it_cannot(r, dora, says, tmp_path, registry):
+    magnitudes = {k.replace('lora_A.weight', 'lora_magnitude_vector'): v[0] for k,v in toy_weights().items() if 'lora_A' in k}
+    record = registry.get_adapter(registry.register_adapter('a', 'b', '1', adapter_path=toy_adapter(tmp_path/'a', tensors={**toy_weights(r=r), **(magnitudes if dora else {})}, r=r, lora_alpha=r, use_dora=dora), **WHAT))
+    if says.isdigit(): assert hub.vllm_args([record])[2]==says
+    else:
+        with pytest.raises(FtkitError, match=says): hub.vllm_args([record])
+
+# ---- the card
+
+def test_the_hubs_own_reader_finds_figures_and_intervals_in_the_card(folder):
+    from huggingface_hub import ModelCard
+    write_passport(folder, 'acme/tiny', training_method='dpo', dataset='ds-7', metrics={'accuracy': dict(value=.9, low=.8, high=.96, n=40), 'eval_loss': .25, 'note': 'text'}, licence='mit', parents=['ad-1'])
+    hub.write_card(folder, 'router', 'For the *desk*.')
+    card = ModelCard.load(folder/'README.md')
+    found = {r.metric_type: (r.metric_value, r.metric_args, r.dataset_name) for r in card.data.eval_results}
+    assert found=={'accuracy': (.9, dict(low=.8, high=.96, n=40), 'ds-7'), 'eval_loss': (.25, None, 'ds-7')}
+    assert (card.data.base_model, card.data.license, card.data.library_name)==('acme/tiny', 'mit', 'peft')
+    for said in ('For the *desk*.', '0.8 to 0.96', 'continues from | ad-1', 'measure again'): assert said in card.text
+    check_adapter(folder)
+
+def test_the_card_replaces_what_training_left_and_needs_a_passport(tmp_path, folder):
+    (folder/'README.md').write_text('from PEFT')
+    with pytest.raises(FtkitError, match='no passport.json'): hub.write_card(folder, 'router')
+    write_passport(folder, 'a|b<script>', metrics={'acc|<b>': 1.})
+    front, _, text = hub.write_card(folder, 'x <i>').read_text().partition('\n---\n')
+    before, _, code = text.partition('```python')
+    text = before+code.partition('```')[2]
+    assert 'from PEFT' not in text and not any(bad in text for bad in ('<script>', '<b>', '<i>', '|b')), 'what people typed is content, never markup'
+
+# ---- into a model
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    "A real adapter on the random base"
+    import peft, torch
+    from transformers import AutoModelForCausalLM
+    from ftkit.tiny import random_base
+    base, folder = random_base(), tmp_path_factory.mktemp('real')/'adapter'
+    torch.manual_seed(0)
+    model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), peft.LoraConfig(r=4, target_modules=['q_proj', 'v_proj'], task_type='CAUSAL_LM'))
+    for n,p in model.named_parameters():
+        if 'lora_B' in n: torch.nn.init.normal_(p, std=.1)
+    model.save_pretrained(folder)
+    write_passport(folder, str(base), base)
+    return base, folder
+
+def test_a_checked_adapter_loads_and_acts(trained):
+    base, folder = trained
+    assert hub.load_checked(base, folder).switchable
+
+def test_an_adapter_without_effect_is_refused_after_loading(trained, monkeypatch):
+    base, folder = trained
+    monkeypatch.setattr(hub, 'effect', lambda model, prompt: 0.)
+    with pytest.raises(AdapterRefused, match='changes nothing') as e: hub.load_checked(base, folder)
+    assert e.value.reason=='no effect'
+
+def test_nothing_is_loaded_when_the_files_are_refused(trained, tmp_path, monkeypatch):
+    import shutil
+    base, folder = trained
+    spoiled = shutil.copytree(folder, tmp_path/'spoiled')
+    from safetensors.numpy import save_file
+    save_file(toy_weights(), spoiled/'adapter_model.safetensors')
+    monkeypatch.setattr(hub, 'load', lambda *a, **k: pytest.fail('it was loaded'))
+    with pytest.raises(AdapterRefused): hub.load_checked(base, spoiled)

@@ -1,0 +1,246 @@
+"What a page of friendly models does not show: other architectures, damaged adapters, unreachable hubs, odd tokenizers."
+import json, shutil
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+torch.set_num_threads(1) # small models gain nothing from more, and lose a lot on a busy machine
+from transformers import AutoModelForCausalLM, AutoTokenizer, BloomConfig, Gemma2Config, GPT2Config, MistralConfig, Qwen2Config
+
+from ftkit import models as M
+from ftkit.core import FtkitError
+from ftkit.tiny import random_base
+
+SYSTEM = dict(role='system', content='Route the request to one of: billing, delivery, delivery delay, returns, other.')
+ASKED = [[SYSTEM, dict(role='user', content=q)] for q in ('where is my parcel?', 'I want my money back', 'hi', 'the courier lost my parcel, it was due on Monday')]
+LABELS = ['delivery', 'delivery delay', 'returns', 'billing', 'other']
+VOCAB = 512
+SHAPES = dict(
+    qwen2=Qwen2Config(vocab_size=VOCAB, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512),
+    gpt2=GPT2Config(vocab_size=VOCAB, n_embd=32, n_layer=2, n_head=4, n_positions=512),
+    mistral_whole=MistralConfig(vocab_size=VOCAB, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, sliding_window=None),
+    mistral_window=MistralConfig(vocab_size=VOCAB, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, sliding_window=16),
+    gemma2=Gemma2Config(vocab_size=VOCAB, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, sliding_window=16),
+    bloom=BloomConfig(vocab_size=VOCAB, hidden_size=32, n_layer=2, n_head=4))
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory): return shutil.copytree(random_base(), tmp_path_factory.mktemp('base')/'base')
+
+
+@pytest.fixture(scope='module')
+def base(folder): return M.load(folder, dtype='float32', device='cpu')
+
+
+@pytest.fixture(scope='module')
+def adapter(folder, tmp_path_factory):
+    from peft import LoraConfig, get_peft_model
+    torch.manual_seed(1)
+    config = LoraConfig(r=4, target_modules=['q_proj', 'v_proj'], init_lora_weights=False, task_type='CAUSAL_LM')
+    out = tmp_path_factory.mktemp('adapter')/'adapter'
+    get_peft_model(AutoModelForCausalLM.from_pretrained(folder), config).save_pretrained(out)
+    return out
+
+
+def with_shape(base, config):
+    torch.manual_seed(0)
+    return M.Model(AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval(), base.tokenizer, config.model_type)
+
+
+def one_by_one(model, prompt, answer):
+    "One unpadded forward over prompt and answer, read token by token."
+    p, a = M.to_ids(model.tokenizer, prompt), M.answer_ids(model.tokenizer, prompt, answer)
+    with torch.no_grad(): lp = torch.log_softmax(model.model(torch.tensor([p+a])).logits[0].double(), -1)
+    return sum(lp[len(p)+i-1, t].item() for i,t in enumerate(a))
+
+
+@pytest.mark.parametrize('name', SHAPES)
+def test_label_scores_equal_one_forward_per_label_on_every_architecture(base, name):
+    model = with_shape(base, SHAPES[name])
+    got = M.score_labels(model, ASKED, LABELS)
+    want = np.array([[one_by_one(model, p, l) for l in LABELS] for p in ASKED])
+    assert np.abs(np.exp(got.logprobs)-np.exp(want)).max()<1e-5 and np.abs(got.logprobs-want).max()<2e-4
+    assert ('trie' in got.path) == (name in ('qwen2', 'gpt2', 'mistral_whole')), got.path
+
+
+def test_the_path_says_why_a_model_was_scored_the_plain_way(base):
+    assert 'sliding attention' in M.score_labels(with_shape(base, SHAPES['mistral_window']), ASKED, LABELS).path
+
+
+def test_a_model_that_ignores_the_mask_is_caught_by_the_trial(base):
+    model = with_shape(base, SHAPES['qwen2'])
+    forward = model.model.forward
+    def deaf(input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, use_cache=None, logits_to_keep=0):
+        if attention_mask is not None and attention_mask.ndim==4: attention_mask = None
+        return forward(input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, past_key_values=past_key_values, use_cache=use_cache, logits_to_keep=logits_to_keep)
+    model.model.forward = deaf
+    assert 'the trial was off' in M.why_plain(model)
+
+
+def test_the_label_that_is_a_beginning_of_another_is_not_favoured(base):
+    got = M.score_labels(base, ASKED[:1], ['delivery', 'delivery delay'])
+    assert got.logprobs[0, 0] == pytest.approx(one_by_one(base, ASKED[0], 'delivery'), abs=2e-4)
+    ids = M.answer_ids(base.tokenizer, ASKED[0], 'delivery')
+    assert ids[-1]==M.closing_id(base.tokenizer) and M.answer_ids(base.tokenizer, ASKED[0], 'delivery delay')[:len(ids)]!=ids
+
+
+def test_order_batching_and_company_change_no_score(base):
+    whole = M.score_labels(base, ASKED, LABELS).logprobs
+    assert np.allclose(M.score_labels(base, ASKED[::-1], LABELS).logprobs[::-1], whole, atol=1e-4)
+    assert np.allclose(np.vstack([M.score_labels(base, [p], LABELS).logprobs for p in ASKED]), whole, atol=1e-4)
+    assert np.allclose(M.score_labels(base, ASKED, LABELS[::-1]).logprobs[:, ::-1], whole, atol=1e-4)
+    items = [(M.to_ids(base.tokenizer, p), [M.answer_ids(base.tokenizer, p, l) for l in LABELS]) for p in ASKED]
+    assert np.allclose(M._tree(base, items, tokens=1), whole, atol=1e-4) # one item a row
+
+
+def test_equal_prompts_and_plain_text_prompts_are_scored_too(base):
+    same = M.score_labels(base, ['to whom?\n']*3, LABELS)
+    assert np.allclose(same.logprobs, same.logprobs[0]) and same.logprobs[0, 0]==pytest.approx(one_by_one(base, 'to whom?\n', 'delivery'), abs=2e-4)
+
+
+def test_nothing_to_score_and_repeated_labels_are_said(base):
+    assert M.score_labels(base, [], LABELS).probs.shape==(0, 5)
+    with pytest.raises(FtkitError, match='distinct'): M.score_labels(base, ASKED, ['a', 'a'])
+
+
+def test_answers_are_scored_with_their_own_lengths(base):
+    answers = ['delivery', 'I would like to return these shoes and get my money back.', 'é', '']
+    total, count = M.answer_logprobs(base, ASKED, answers)
+    assert np.allclose(total, [one_by_one(base, p, a) for p,a in zip(ASKED, answers)], atol=1e-3)
+    assert count.tolist()==[len(M.answer_ids(base.tokenizer, p, a)) for p,a in zip(ASKED, answers)] and count[-1]==1
+    with pytest.raises(ValueError): M.answer_logprobs(base, ASKED, answers[:2])
+
+
+def test_generation_matches_transformers_one_prompt_at_a_time(base):
+    got = M.generate(base, ASKED, 6, batch_size=4)
+    for p,a in zip(ASKED, got):
+        ids = torch.tensor([M.to_ids(base.tokenizer, p)])
+        with torch.no_grad(): out = base.model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=6, eos_token_id=[M.closing_id(base.tokenizer), base.tokenizer.eos_token_id], pad_token_id=0)
+        assert a==base.tokenizer.decode(out[0, ids.shape[1]:], skip_special_tokens=True)
+
+
+def test_a_prompt_without_room_for_an_answer_is_refused_not_cut(base):
+    long = [[dict(role='user', content='where is my parcel? '*400)]]
+    with pytest.raises(FtkitError, match='do not fit'): M.generate(base, long, 8)
+    with pytest.raises(FtkitError, match='do not fit'): M.score_labels(base, long, LABELS)
+
+
+def test_one_beginning_token_whatever_the_tokenizer_and_the_template_add(base, folder):
+    from tokenizers.processors import TemplateProcessing
+    tok = AutoTokenizer.from_pretrained(folder)
+    tok.backend_tokenizer.post_processor = TemplateProcessing(single=f'{tok.bos_token} $A {tok.eos_token}', special_tokens=[(tok.bos_token, tok.bos_token_id), (tok.eos_token, tok.eos_token_id)])
+    assert M.to_ids(tok, 'hello').count(tok.bos_token_id)==1
+    assert M.to_ids(tok, tok.bos_token+'hello')==M.to_ids(tok, 'hello')
+    assert M.to_ids(tok, 'hello')[-1]!=tok.eos_token_id
+    tok.chat_template = '{{ bos_token }}'+tok.chat_template
+    assert M.to_ids(tok, ASKED[0]).count(tok.bos_token_id)==1
+    assert M.to_ids(tok, ASKED[0])==tok.apply_chat_template(ASKED[0], add_generation_prompt=True, return_dict=False)
+    assert M.to_ids(tok, '')!=[]
+
+
+def test_the_closing_token_is_the_templates_not_the_tokenizers(base, folder):
+    tok = AutoTokenizer.from_pretrained(folder)
+    tok.eos_token = '<|endoftext|>'
+    assert tok.decode([M.closing_id(tok)])=='<|im_end|>' and M.closing_id(tok, chat=False)==tok.eos_token_id
+    tok.chat_template = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}" # writes no end
+    assert M.closing_id(tok)==tok.eos_token_id
+
+
+def test_tools_and_text_arguments_reach_the_template(base):
+    call = dict(id='1', type='function', function=dict(name='find_order', arguments='{"number": 17}'))
+    asked = dict(messages=[dict(role='user', content='order 17?'), dict(role='assistant', content='', tool_calls=[call]), dict(role='tool', content='shipped', tool_call_id='1')],
+                 tools=[dict(type='function', function=dict(name='find_order', parameters={}))])
+    text = M.render(base.tokenizer, asked)
+    assert '"arguments": {"number": 17}' in text and text.count('find_order')==2 and text.endswith('<|im_start|>assistant\n')
+
+
+def test_messages_need_a_template(folder):
+    tok = AutoTokenizer.from_pretrained(folder)
+    tok.chat_template = None
+    with pytest.raises(FtkitError, match='no chat template'): M.to_ids(tok, ASKED[0])
+
+
+def test_a_base_that_cannot_be_reached_names_the_ways_out(monkeypatch, tmp_path):
+    import httpx2, huggingface_hub
+    def silent(*args, **kw): raise httpx2.ConnectError('Name or service not known')
+    monkeypatch.setattr(huggingface_hub.HfApi, 'model_info', silent)
+    with pytest.raises(FtkitError) as e: M.resolve_base('acme/secret-model')
+    for word in ('ConnectError', "'ftkit-tiny'", 'hf download acme/secret-model', 'folder'): assert word in str(e.value)
+
+
+@pytest.mark.parametrize('name', ['../x', './x', '/x/y', 'a/b/c', '~/nowhere', 'a b', 'a/../b', '.empty'])
+def test_a_path_that_is_not_there_never_asks_the_hub(name, monkeypatch):
+    import huggingface_hub
+    monkeypatch.setattr(huggingface_hub.HfApi, 'model_info', lambda *a, **k: pytest.fail('asked the hub'))
+    with pytest.raises(FtkitError, match='there is no folder'): M.resolve_base(name)
+
+
+def test_a_cached_model_is_found_without_the_hub(monkeypatch, folder):
+    import huggingface_hub
+    monkeypatch.setattr(huggingface_hub, 'snapshot_download', lambda name, local_files_only=False, **kw: str(folder) if local_files_only else pytest.fail('asked the hub'))
+    assert M.resolve_base('acme/model')==folder
+
+
+def test_folders_that_are_not_models_are_told_apart(tmp_path, adapter, folder):
+    with pytest.raises(FtkitError, match='holds an adapter'): M.resolve_base(adapter)
+    with pytest.raises(FtkitError, match='has no config.json'): M.resolve_base(tmp_path)
+    bare = tmp_path/'bare'; bare.mkdir(); shutil.copy(folder/'config.json', bare)
+    (bare/'pytorch_model.bin').write_bytes(b'')
+    with pytest.raises(FtkitError, match='no .safetensors'): M.resolve_base(bare)
+    part = shutil.copytree(folder, tmp_path/'part')
+    (part/'model.safetensors.index.json').write_text(json.dumps(dict(weight_map=dict(a='model-00001-of-00002.safetensors'))))
+    with pytest.raises(FtkitError, match='lacks 1 of 1'): M.resolve_base(part)
+
+
+def test_resolving_a_base_loads_no_torch(folder):
+    import subprocess, sys
+    code = f"import sys; from ftkit.models import resolve_base; resolve_base({str(folder)!r}); print([m for m in ('torch', 'transformers', 'peft') if m in sys.modules])"
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip()=='[]'
+
+
+def damaged(adapter, out, change):
+    from safetensors.torch import load_file, save_file
+    shutil.copytree(adapter, out)
+    save_file(change(load_file(out/'adapter_model.safetensors')), out/'adapter_model.safetensors')
+    return out
+
+
+@pytest.mark.parametrize('change, says', [
+    (lambda w: {k.replace('base_model.model', 'base_model.inner.model'): v for k,v in w.items()}, 'no weights for 8 of 8'),
+    (lambda w: dict(list(w.items())[:4]), 'no weights for 4 of 8'),
+    (lambda w: {**w, 'base_model.model.model.layers.9.self_attn.q_proj.lora_A.weight': torch.ones(4, 64)}, 'weights for 1 places')])
+@pytest.mark.filterwarnings('ignore')
+def test_an_adapter_whose_keys_do_not_fit_is_refused(folder, adapter, tmp_path, change, says):
+    with pytest.raises(FtkitError, match=says): M.load(folder, damaged(adapter, tmp_path/'a', change), 'float32', 'cpu')
+
+
+def test_a_pickled_adapter_is_refused_before_anything_is_loaded(folder, adapter, tmp_path):
+    a = shutil.copytree(adapter, tmp_path/'a')
+    (a/'adapter_model.safetensors').rename(a/'adapter_model.bin')
+    with pytest.raises(FtkitError, match='adapter_model.safetensors is missing'): M.load(folder, a)
+
+
+def test_the_check_sees_both_folders_before_weights_are_read(folder, adapter):
+    def refuse(base, a): raise FtkitError(f'not this one: {a.name}')
+    with pytest.raises(FtkitError, match='not this one'): M.load(folder, adapter, check=refuse)
+
+
+def test_switching_off_gives_the_base_bit_for_bit_and_comes_back_after_an_error(base, folder, adapter):
+    tuned = M.load(folder, adapter, 'float32', 'cpu')
+    before = M.score_labels(tuned, ASKED, LABELS).logprobs
+    with pytest.raises(KeyError), M.base_only(tuned):
+        assert np.array_equal(M.score_labels(tuned, ASKED, LABELS).logprobs, M.score_labels(base, ASKED, LABELS).logprobs)
+        raise KeyError
+    assert np.array_equal(M.score_labels(tuned, ASKED, LABELS).logprobs, before) and M.effect(tuned)>1e-3
+
+
+def test_an_adapter_of_zeros_has_no_effect_and_says_so(folder, adapter, tmp_path):
+    idle = damaged(adapter, tmp_path/'idle', lambda w: {k: v*0 if 'lora_B' in k else v for k,v in w.items()})
+    assert M.effect(M.load(folder, idle, 'float32', 'cpu'))==0
+
+
+def test_a_fully_tuned_model_takes_the_place_of_an_adapter(folder, tmp_path):
+    whole = M.load(folder, shutil.copytree(folder, tmp_path/'whole'), 'float32', 'cpu')
+    assert not whole.switchable and whole.base==str(folder) and whole.adapter.endswith('whole')
+    with pytest.raises(FtkitError, match='no adapter to switch off'), M.base_only(whole): pass

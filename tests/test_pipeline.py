@@ -1,0 +1,135 @@
+"The main path from outside: as a library, from a terminal, killed and resumed, and given what it cannot use."
+import asyncio, json, os, signal, subprocess, sys, time
+from pathlib import Path
+
+import pytest
+
+from ftkit.core import FtkitError, read_json, write_json
+from ftkit.pipeline import FinetuningOrchestrator, finetune, finetune_sync
+from ftkit.plan import OrchestrationConfig
+from ftkit.samples import telemetry
+from ftkit.spans import renewed
+from ftkit.telemetry import FileProvider, PhoenixProvider, save_telemetry, send
+from ftkit.tiny import random_base
+from ftkit.track import Run, locked, read_lines, read_metrics
+
+@pytest.fixture(scope='module')
+def exports(tmp_path_factory):
+    "Routing traces of the shop, as files"
+    folder = tmp_path_factory.mktemp('exports')
+    save_telemetry(folder, *telemetry('routing', n=150))
+    return folder
+
+def plan(out, **more):
+    return {**dict(tenant_id='acme', project='shop', model_type='llm', agent_type='routing', base_model=str(random_base()), output_dir=str(out), epochs=1, batch_size=8, min_sft_examples=40, test_set_size=8), **more}
+
+def quietly(line): pass
+
+def test_the_documented_call_works_against_a_real_phoenix(phoenix_server, tmp_path):
+    project = 'pipeline-shop'
+    asyncio.run(send(*renewed(*telemetry('routing', n=120), key=project), project=project, endpoint=phoenix_server.endpoint))
+    provider = PhoenixProvider(tenant_id='acme', project=project, endpoint=phoenix_server.endpoint)
+    result = finetune_sync(telemetry_provider=provider, say=quietly, **plan(tmp_path, project=project))
+    assert result.training_method=='sft' and result.status=='finished'
+    assert Path(result.adapter_path, 'adapter_model.safetensors').exists()
+    assert result.evaluation_result.test_size>0 and not result.used_synthetic
+    report = Path(result.run, 'report.md').read_text()
+    for part in ('## Extract', '## Select', '## Train', '## Evaluate', '## Register', 'wraps another call'): assert part in report
+
+def test_the_orchestrator_runs_the_same_plan(exports, tmp_path):
+    config = OrchestrationConfig(**plan(tmp_path, evaluate_after_training=False, enable_registry=False))
+    result = asyncio.run(FinetuningOrchestrator(FileProvider(exports)).run(config, say=quietly))
+    assert result.training_method=='sft' and result.evaluation_result is None and result.adapter_id is None
+
+def test_preferences_train_with_dpo_and_a_stored_dataset_trains_again(tmp_path):
+    save_telemetry(tmp_path/'in', *telemetry('concierge'))
+    provider = FileProvider(tmp_path/'in')
+    common = plan(tmp_path/'out', agent_type='concierge', min_sft_examples=20, evaluate_after_training=False)
+    first = finetune_sync(telemetry_provider=provider, say=quietly, **common)
+    assert first.training_method=='dpo' and first.metrics['computation']=='shared'
+    assert not (Path(first.adapter_path)/'ref').exists(), 'the reference adapter was saved with the trained one'
+    fields = {**common, 'dataset': first.dataset, 'method': 'combined'}
+    again = finetune_sync(say=quietly, **fields)
+    assert again.training_method=='combined' and again.dataset==first.dataset
+
+def command(*args, **kw):
+    return subprocess.Popen([sys.executable, '-c', 'from ftkit.cli import app; app()', *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kw)
+
+def wait_for(found, seconds=180):
+    until = time.monotonic()+seconds
+    while time.monotonic()<until:
+        if value := found(): return value
+        time.sleep(.1)
+    raise AssertionError('nothing happened in time')
+
+def test_a_killed_run_goes_on_where_it_was(exports, tmp_path):
+    out = tmp_path/'out'
+    sets = [x for k,v in plan(out, epochs=30, save_steps=2, logging_steps=1, evaluate_after_training=False).items() if k not in ('tenant_id', 'project', 'model_type', 'agent_type', 'base_model') for x in ('--set', f'{k}={v}')]
+    child = command('train', '--project', 'shop', '--tenant', 'acme', '--agent-type', 'routing', '--base-model', random_base(), '--file', exports, *sets, start_new_session=True)
+    wait_for(lambda: len(list(out.glob('sft_*/checkpoints/step0/checkpoint-*/seal.json')))>=2 or child.poll() is not None)
+    assert child.poll() is None, child.communicate()
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    run, = out.glob('sft_*')
+    trainer_gone = lambda: subprocess.run(['pgrep', '-f', str(run)], capture_output=True).returncode!=0
+    wait_for(trainer_gone, 30)
+    reached = read_metrics(run)[-1]['step']
+    done = command('train', '--resume', run, '--json')
+    said, complaints = done.communicate(timeout=300)
+    assert done.returncode==0, complaints
+    assert json.loads(said)['training_method']=='sft'
+    events = [(e['what'], e.get('stage')) for e in read_lines(run/'events.jsonl')]
+    assert ('loaded', 'extract') in events and events.count(('started', 'extract'))==1
+    steps = [r['step'] for r in read_lines(run/'metrics.jsonl') if 'loss' in r]
+    after = steps[steps.index(reached)+1:] if reached in steps else steps
+    assert min(after)>1, 'training began again from the start'
+    assert Run(run).state=='finished'
+
+def test_a_run_is_worked_on_by_one_process(exports, tmp_path):
+    result = finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, in_process=True, **plan(tmp_path, evaluate_after_training=False, enable_registry=False))
+    with locked(Run(result.run)), pytest.raises(FtkitError, match='another process'):
+        finetune_sync(resume=result.run, say=quietly)
+
+def test_a_failed_stage_leaves_its_reason_and_nothing_that_looks_finished(exports, tmp_path):
+    with pytest.raises(FtkitError, match='Insufficient preference pairs: 2 < 20. Insufficient approved examples: 109 < 500.'):
+        finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, **plan(tmp_path, min_sft_examples=500))
+    run, = tmp_path.glob('auto_*')
+    record = read_json(run/'run.json')
+    assert record['state']=='failed' and 'Insufficient' in record['reason'] and not (run/'adapter').exists()
+
+def test_a_timeout_and_damaged_data_are_explained_and_both_can_be_mended(exports, tmp_path):
+    with pytest.raises(FtkitError, match='training took longer than timeout=1 s and was stopped; resume it'):
+        finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, **plan(tmp_path, timeout=1, evaluate_after_training=False))
+    run, = tmp_path.glob('sft_*')
+    assert Run(run).state=='failed' and not (run/'adapter').exists()
+    write_json(run/'plan.json', {**read_json(run/'plan.json'), 'timeout': 600})
+    data = Path(read_json(run/'train.json')['dataset'])/'train'/'examples'/'data.parquet'
+    good = data.read_bytes()
+    data.write_bytes(good[:-7]+b'damaged')
+    with pytest.raises(FtkitError, match='ds-[0-9a-f]{12}'): finetune_sync(resume=run, say=quietly)
+    data.write_bytes(good)
+    assert finetune_sync(resume=run, say=quietly).status=='finished'
+
+def test_an_agent_nobody_used_is_named_with_those_that_were(exports, tmp_path):
+    with pytest.raises(FtkitError, match="no span has agent_type 'rooting'; seen: routing"):
+        finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, **plan(tmp_path, agent_type='rooting'))
+
+def test_without_annotations_the_account_says_so(tmp_path):
+    spans, _ = telemetry('routing', n=20)
+    save_telemetry(tmp_path/'in', spans, [])
+    with pytest.raises(FtkitError, match='(?s)no approved or rejected examples.*no annotation'):
+        finetune_sync(telemetry_provider=FileProvider(tmp_path/'in'), say=quietly, **plan(tmp_path/'out'))
+
+def test_nothing_is_fetched_before_the_plan_is_right(tmp_path):
+    class Fetching:
+        def __getattr__(self, name): raise AssertionError('the provider was asked')
+    for wrong in (dict(epochs=0), dict(learning_rat=1), dict(base_model='no/such-model'), dict(backend='remote'), dict(max_length=100_000), dict(multi_turn=True)):
+        with pytest.raises(FtkitError): finetune_sync(telemetry_provider=Fetching(), say=quietly, **plan(tmp_path, **wrong))
+    assert not list(tmp_path.iterdir())
+
+def test_a_notebook_is_told_to_await():
+    async def cell(): finetune_sync()
+    with pytest.raises(FtkitError, match='await finetune'): asyncio.run(cell())
+
+def test_a_provider_is_needed(tmp_path):
+    with pytest.raises(FtkitError, match='there is no telemetry_provider'): asyncio.run(finetune(say=quietly, **plan(tmp_path)))

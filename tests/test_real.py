@@ -1,0 +1,70 @@
+"Real feedback from two real agents, replayed into a real Phoenix and trained on. Taskmaster-3 and -4, Google LLC, CC BY 4.0."
+import asyncio, gzip, json
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from ftkit.core import FtkitError
+from ftkit.feedback import feedback_telemetry
+from ftkit.pipeline import finetune_sync
+from ftkit.registry import AdapterRegistry
+from ftkit.spans import renewed
+from ftkit.telemetry import PhoenixProvider, send
+from ftkit.tiny import tiny_base
+
+DATA = Path(__file__).parents[2]/'shared'/'data'
+pytestmark = [pytest.mark.real, pytest.mark.skipif(not DATA.exists(), reason=f'{DATA} is not here: the feedback files are not part of the project')]
+FAST = dict(model_type='llm', base_model='ftkit-tiny', epochs=1, batch_size=8, max_length=512, learning_rate=1e-3, test_set_size=12, target_modules='all-linear')
+
+def rows(agent):
+    with gzip.open(DATA/f'taskmaster_{agent}'/'feedback.jsonl.gz', 'rt') as f: return [json.loads(line) for line in f]
+
+def said(row):
+    "What the agent said in this row, as a text that two equal turns share"
+    turn = json.loads(row['generation'])
+    return json.dumps({k: v for k,v in turn.items() if k!='role' and v not in ('', {}, None)}, sort_keys=True)
+
+def counted(rows):
+    "The counts that ftkit's account must show, made from the raw file alone"
+    answered = [r for r in rows if said(r)!='{}']
+    contexts = defaultdict(lambda: ([], []))
+    for r in answered: contexts[json.dumps(json.loads(r['context']), sort_keys=True)][int(r['reward']>=.5)].append(said(r))
+    both = {c: v for c,v in contexts.items() if v[0] and v[1]}
+    pairs = sum(min(4, len({(g, b) for g in good for b in bad if g!=b})) for bad,good in both.values())
+    return dict(seen=len(rows), approved=sum(r['reward']>=.5 for r in answered), contexts_with_both=len(both), pairs=pairs)
+
+def replayed(agent, some, server, project):
+    asyncio.run(send(*renewed(*feedback_telemetry(some, agent), key=project), project=project, endpoint=server.endpoint))
+    return PhoenixProvider('acme', project, server.endpoint)
+
+def logits(folder, adapter=None):
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    if adapter: model = PeftModel.from_pretrained(model, adapter)
+    ids = AutoTokenizer.from_pretrained(folder)('one espresso please', return_tensors='pt')
+    with torch.no_grad(): return model(**ids).logits
+
+@pytest.mark.parametrize('agent,method', [('coffee', 'dpo'), ('tickets', 'sft')])
+def test_an_agents_feedback_becomes_a_registered_adapter(agent, method, phoenix_server, tmp_path):
+    raw = rows(agent)
+    provider, expected = replayed(agent, raw, phoenix_server, f'real-{agent}'), counted(raw)
+    result = finetune_sync(telemetry_provider=provider, tenant_id='acme', project=f'real-{agent}', agent_type=agent, output_dir=str(tmp_path), say=print, **FAST)
+    about = json.loads((Path(result.run)/'data'/'extract'/'extraction.json').read_text())
+    examples, pairs = about['accounts']['examples'], about['accounts']['pairs']
+    assert examples['seen']==pairs['seen']==expected['seen'] and examples['kept']==expected['approved'] and about['counts']['preference_pairs']==expected['pairs']
+    assert result.training_method==method
+    if agent=='coffee': assert expected['contexts_with_both']==213
+    if agent=='tickets': assert sum(r['reward']>=.5 for r in raw)==479
+    base = tiny_base()
+    assert (logits(base)-logits(base, result.adapter_path)).abs().max()>1e-3
+    record = AdapterRegistry().get_adapter(result.adapter_id)
+    assert record.dataset_version==result.dataset and record.training_method==method
+    assert result.evaluation_result.task!='none', result.evaluation_result.warnings
+
+def test_thirty_rows_are_too_few_and_it_says_so(phoenix_server, tmp_path):
+    provider = replayed('coffee', rows('coffee')[:30], phoenix_server, 'real-slice')
+    with pytest.raises(FtkitError, match=r'Insufficient preference pairs: \d+ < 20. Insufficient approved examples: \d+ < 50.'):
+        finetune_sync(telemetry_provider=provider, tenant_id='acme', project='real-slice', agent_type='coffee', output_dir=str(tmp_path), say=print, **FAST)

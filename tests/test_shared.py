@@ -1,0 +1,73 @@
+"A tree computes what the rows it stands for compute: scores, losses and gradients, on several architectures."
+import random
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config
+
+from ftkit.shared import IGNORED, answer_logps, collate, common_prefix, plain_logps, share, tree, why_not_shared
+
+SMALL = dict(vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256)
+ARCHITECTURES = dict(llama=LlamaConfig(**SMALL), qwen=Qwen2Config(**SMALL), gpt2=GPT2Config(vocab_size=97, n_embd=32, n_layer=2, n_head=4, n_positions=256, resid_pdrop=0., embd_pdrop=0., attn_pdrop=0.))
+
+def model_of(config):
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+def rows(n, shared=40, seed=0):
+    pick = random.Random(seed)
+    some = lambda k: [pick.randrange(3, 97) for _ in range(k)]
+    start = some(shared)
+    out = []
+    for _ in range(n):
+        asked, said = some(pick.randrange(1, 9)), some(pick.randrange(1, 6))
+        out.append((start+asked+said, [IGNORED]*(shared+len(asked))+said))
+    return out
+
+def gradient(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+@pytest.mark.parametrize('name', ARCHITECTURES)
+@pytest.mark.parametrize('worth', [.8, 0.], ids=['shared', 'each by itself'])
+def test_scores_and_gradients_are_those_of_single_rows(name, worth):
+    model, batch = model_of(ARCHITECTURES[name]), rows(5)
+    ours = answer_logps(model, collate(share(batch, worth)))[0]
+    theirs = plain_logps(model, batch)
+    assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    a, b = gradient(model, ours.sum()), gradient(model, plain_logps(model, batch).sum())
+    assert (a-b).abs().max()/b.abs().max()<1e-5
+
+def test_a_model_with_a_sliding_window_is_noticed():
+    model = model_of(MistralConfig(**SMALL, sliding_window=8))
+    assert 'other scores' in why_not_shared(model, rows(3))
+
+def test_a_model_that_objects_is_noticed():
+    class Odd(torch.nn.Module):
+        def __init__(self): super().__init__(); self.w = torch.nn.Parameter(torch.zeros(1))
+    assert 'cannot take a tree' in why_not_shared(Odd(), rows(2))
+
+def test_trees_of_different_sizes_share_a_batch():
+    model = model_of(ARCHITECTURES['llama'])
+    pairs = [rows(2, shared=k, seed=k) for k in (3, 30, 11)]
+    trees = [t for p in pairs for t in share(p, worth=2)]
+    ours = answer_logps(model, collate(trees))[0]
+    assert torch.allclose(ours, torch.cat([plain_logps(model, p) for p in pairs]), rtol=1e-5, atol=1e-5)
+
+def test_learned_turns_inside_a_row_stay_in_its_branch():
+    model, start = model_of(ARCHITECTURES['llama']), list(range(5, 45))
+    talk = [(start+[50, 51, 52, 53, 54], [IGNORED]*41+[51, IGNORED, 53, 54]), (start+[60, 61, 62], [IGNORED]*41+[61, 62])]
+    assert len(share(talk))==1
+    assert torch.allclose(answer_logps(model, collate(share(talk)))[0], plain_logps(model, talk), rtol=1e-5, atol=1e-5)
+
+def test_nothing_learned_is_ever_shared():
+    same = [([1, 2, 3, 4, 5], [IGNORED, IGNORED, 3, 4, 5])]*3
+    t, = share(same, worth=2)
+    assert t.segments.count(0)==2 and len(t.targets)==9
+
+@pytest.mark.parametrize('some,n', [([[1, 2], [1, 2]], 2), ([[1], [2]], 0), ([[1, 2, 3], [1, 2], [1, 2, 9]], 2), ([[5]], 1)])
+def test_common_prefix(some, n): assert common_prefix(some)==n
+
+def test_the_last_token_is_predicted_and_never_read():
+    assert tree([1], [([2, 9], [2, 9])]).ids==[1, 2]

@@ -1,0 +1,53 @@
+"The project's whole check: notebooks exported and clean, README current, style, notebooks run, tests pass."
+import hashlib, os, subprocess, sys, tempfile, time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+WATCHED = ('nbs', 'ftkit', 'README.md')
+
+def snapshot():
+    "Hash of every file that a check could change."
+    files = [p for w in WATCHED for p in ([ROOT/w] if (ROOT/w).is_file() else (ROOT/w).rglob('*'))]
+    return {str(p.relative_to(ROOT)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files
+            if p.is_file() and p.suffix in ('.py', '.ipynb', '.md', '.json') and '.ipynb_checkpoints' not in p.parts}
+
+def start(name, *command, log=None):
+    "Begin one step; its output goes to a log when there is one."
+    print(f'--- {name}: {" ".join(map(str, command))}', flush=True)
+    return name, time.monotonic(), subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=log, stderr=log and subprocess.STDOUT)
+
+def finish(step):
+    "Wait for a step and say how it went."
+    name, began, process = step
+    code = process.wait()
+    print(f'--- {name}: {"ok" if code==0 else "FAILED"} after {time.monotonic()-began:.0f} s', flush=True)
+    return code
+
+def run(name, *command):
+    "Run one step to its end; stop here if it fails."
+    if code := finish(start(name, *command)): sys.exit(code)
+
+def unchanged(name, *commands):
+    "Run commands that must leave every file as it was."
+    before = snapshot()
+    for c in commands: run(name, *c)
+    after = snapshot()
+    changed = sorted(f for f in before.keys() | after.keys() if before.get(f)!=after.get(f))
+    if changed: sys.exit(f'{name} changed {", ".join(changed)}: run `make notebooks` and commit')
+
+def main():
+    "Run all steps; notebooks and tests run beside each other, one core each."
+    if '--all' in sys.argv: os.environ['FTKIT_FULL'] = '1'
+    os.environ.update(HF_HUB_OFFLINE='1', FTKIT_HOME=tempfile.mkdtemp(prefix='ftkit-home-'), OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false')
+    unchanged('export', [BIN/'nbdev_export'], [BIN/'nbdev_clean'], [sys.executable, 'tools/readme.py'])
+    run('style', BIN/'ruff', 'check', 'ftkit', 'tests', 'tools', 'benchmarks')
+    with tempfile.TemporaryFile('w+') as log:
+        notebooks = start('notebooks', BIN/'nbdev_test', '--n_workers', '1', '--do_print', log=log)
+        tests = start('tests', sys.executable, '-m', 'pytest', '-q', '--durations=15')
+        codes = [finish(tests), finish(notebooks)]
+        log.seek(0)
+        if codes[1]: print(log.read())
+    sys.exit(next(filter(None, codes), 0))
+
+if __name__=='__main__': main()
