@@ -8,7 +8,7 @@ __all__ = ['SHOWN', 'ANSWERS', 'KINDS', 'ACTIONS', 'OUTCOMES', 'STATUSES', 'VIEW
            'pending', 'cleared', 'edit_pairs', 'tally', 'check_decision', 'admit', 'open_engine', 'ApprovalStore',
            'decide', 'last_step', 'undo', 'approved_records', 'in_kernel', 'ApprovalOrchestrator', 'require_approved',
            'needs_reader', 'reserve', 'agreement', 'ReviewQueue', 'open_queue', 'terminal_page', 'review',
-           'annotations']
+           'annotations', 'send_decisions']
 
 # %% ../../nbs/27_data.approval.ipynb #d76e2e8e
 import asyncio, json, os, sys, uuid
@@ -774,3 +774,19 @@ def annotations(
         rows.append(dict(span_id=items[item_id].record.spans[0], name=name, kind='HUMAN', label='approved' if liked else 'rejected', score=float(liked), explanation=d.reason or None,
             identifier=who, user_id=who, created_at=as_time(d.at), updated_at=as_time(d.at), metadata=note))
     return rows
+
+# %% ../../nbs/27_data.approval.ipynb #9f7bb39b
+async def send_decisions(
+    batch_id:str,
+    provider, # the `PhoenixProvider` the records came from
+    name:str='human_review', # the annotation's name
+    store:ApprovalStore|None=None, # None for the default database
+) -> int: # annotations written
+    "Write the standing decisions of a batch to Phoenix, as HUMAN annotations."
+    from ftkit.spans import Annotation
+    from ftkit.telemetry import send
+    store = store or ApprovalStore()
+    notes = [Annotation(**a) for a in annotations(store.load(batch_id), store.decisions(batch_id), name)]
+    if not notes: raise FtkitError(f'batch {batch_id} has no decision on a real span; decide first, or review records that were extracted from traces')
+    if not hasattr(provider, 'wire'): raise FtkitError(f'{provider!r} cannot be written to; pass a PhoenixProvider')
+    return (await send([], notes, provider.project, provider.wire.endpoint, provider.wire.api_key))['annotations']
