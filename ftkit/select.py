@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NEEDS', 'METHODS', 'Thresholds', 'confidence', 'MethodAnalysis', 'missing', 'choose', 'require', 'AwaitingApproval',
-           'synthesize', 'TrainingMethodSelector']
+           'guidance', 'synthesize', 'TrainingMethodSelector']
 
 # %% ../nbs/30_select.ipynb #f40d4b80
 import asyncio
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from .core import FtkitError, Waiting, one_of, read_json, write_json
 from .data.approval import ApprovalBatch
 from .data.extract import AnnotationPolicy, extraction, pull
-from .data.synth import SyntheticDataRequest
+from .data.synth import SyntheticDataRequest, output_space
 
 # %% ../nbs/30_select.ipynb #918d6b12
 @dataclass(frozen=True)
@@ -120,6 +120,15 @@ class AwaitingApproval(Waiting):
         super().__init__(f'awaiting approval of {batch.batch_id}: decide with approval_panel({batch.batch_id!r}) or `ftkit review {batch.batch_id}`, then resume the run')
 
 # %% ../nbs/30_select.ipynb #6b287db2
+def guidance(
+    seeds, # approved examples
+    agent_type:str,
+) -> dict: # context of an `ApprovalBatch`
+    "What a reviewer should know about a batch."
+    space = output_space(seeds)
+    return dict(agent_type=agent_type, guidelines=f'Would {agent_type} be right to answer so? Its task: {seeds[0].instruction or "(no instruction)"}', **(dict(labels=list(space.labels)) if space.kind=='labels' else {}))
+
+# %% ../nbs/30_select.ipynb #f5ba9790
 async def synthesize(
     examples, # approved ones, as seeds
     agent_type:str,
@@ -133,7 +142,7 @@ async def synthesize(
     if batch_id: batch = approval.store.load(batch_id)
     else:
         request = SyntheticDataRequest(optimizer=agent_type, count=count+(count+1)//2)
-        batch = ApprovalBatch.of(await asyncio.to_thread(service.generate, request, examples, evaluation), agent_type=agent_type)
+        batch = ApprovalBatch.of(await asyncio.to_thread(service.generate, request, examples, evaluation), **guidance(examples, agent_type))
     batch = await approval.submit_for_review(batch)
     if not batch.done: raise AwaitingApproval(batch)
     return batch
