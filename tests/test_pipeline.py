@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.core import FtkitError, read_json, write_json
+from ftkit.core import FtkitError, read_json
+from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore, decide
+from ftkit.data.synth import SyntheticDataService
+from ftkit.data.version import load_version
 from ftkit.pipeline import FinetuningOrchestrator, finetune, finetune_sync
 from ftkit.plan import OrchestrationConfig
 from ftkit.samples import telemetry
@@ -97,18 +100,18 @@ def test_a_failed_stage_leaves_its_reason_and_nothing_that_looks_finished(export
     record = read_json(run/'run.json')
     assert record['state']=='failed' and 'Insufficient' in record['reason'] and not (run/'adapter').exists()
 
-def test_a_timeout_and_damaged_data_are_explained_and_both_can_be_mended(exports, tmp_path):
+def test_damaged_data_is_named_and_can_be_mended(exports, tmp_path):
     with pytest.raises(FtkitError, match='training took longer than timeout=1 s and was stopped; resume it'):
         finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, **plan(tmp_path, timeout=1, evaluate_after_training=False))
     run, = tmp_path.glob('sft_*')
     assert Run(run).state=='failed' and not (run/'adapter').exists()
-    write_json(run/'plan.json', {**read_json(run/'plan.json'), 'timeout': 600})
     data = Path(read_json(run/'train.json')['dataset'])/'train'/'examples'/'data.parquet'
     good = data.read_bytes()
     data.write_bytes(good[:-7]+b'damaged')
     with pytest.raises(FtkitError, match='ds-[0-9a-f]{12}'): finetune_sync(resume=run, say=quietly)
     data.write_bytes(good)
-    assert finetune_sync(resume=run, say=quietly).status=='finished'
+    with pytest.raises(FtkitError, match='leave out epochs'): finetune_sync(resume=run, epochs=9, say=quietly)
+    assert finetune_sync(resume=run, timeout=600, say=quietly).status=='finished' and read_json(run/'plan.json')['timeout']==600
 
 def test_an_agent_nobody_used_is_named_with_those_that_were(exports, tmp_path):
     with pytest.raises(FtkitError, match="no span has agent_type 'rooting'; seen: routing"):
@@ -133,3 +136,26 @@ def test_a_notebook_is_told_to_await():
 
 def test_a_provider_is_needed(tmp_path):
     with pytest.raises(FtkitError, match='there is no telemetry_provider'): asyncio.run(finetune(say=quietly, **plan(tmp_path)))
+
+class Reviewer(ApprovalOrchestrator):
+    "Someone who has not looked yet."
+    async def submit_for_review(self, batch): return self.store.save(batch)
+
+@pytest.mark.parametrize('in_process', [False, True])
+def test_too_little_data_waits_for_a_person_and_then_trains_on_what_that_person_let_through(tmp_path, in_process):
+    save_telemetry(tmp_path/'in', *telemetry('routing', n=44))
+    store = ApprovalStore(f'sqlite:///{tmp_path}/approvals.db') # not the default one: the training process has to be told
+    parts = dict(telemetry_provider=FileProvider(tmp_path/'in'), synthetic_service=SyntheticDataService(), approval_orchestrator=Reviewer(store), say=quietly, in_process=in_process)
+    first = finetune_sync(**parts, **plan(tmp_path/'out', min_sft_examples=45, test_set_size=4))
+    assert first.status=='awaiting approval' and 'ftkit review' in first.reason and first.adapter_path is None
+    batch = store.load(store.batches()[0])
+    assert {i.record.output for i in batch.items}<=set(batch.context['labels']) and len(batch.context['labels'])>2 and 'routing' in batch.context['guidelines']
+    again = finetune_sync(resume=first.run, **parts)
+    assert again.status=='awaiting approval' and again.run==first.run
+    ids = [i.item_id for i in batch.items]
+    decide(batch.batch_id, ids[1:], 'approve', 'mara', store=store)
+    decide(batch.batch_id, ids[0], 'reject', 'mara', store=store)
+    done = finetune_sync(resume=first.run, **parts)
+    assert done.status=='finished' and done.training_method=='sft' and done.used_synthetic and done.synthetic_approval_count==len(ids)-1
+    trained_on = {r.input for r in load_version(done.dataset).train['examples']}
+    assert batch.items[0].record.input not in trained_on and batch.items[1].record.input in trained_on

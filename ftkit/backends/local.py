@@ -16,21 +16,23 @@ from ..train.base import Trained
 # %% ../../nbs/51_backends.local.ipynb #9bed0318
 def child_environment(
     cpu:int, # cores the plan allows
+    more:dict, # variables of this run
 ) -> dict:
     "What the training process is told."
     n = str(max(1, min(cpu, os.cpu_count() or 1)))
-    return {**os.environ, 'OMP_NUM_THREADS': n, 'TOKENIZERS_PARALLELISM': 'false', 'PYTHONUNBUFFERED': '1', 'FTKIT_PARENT_PIPE': '1'}
+    return {**os.environ, **more, 'OMP_NUM_THREADS': n, 'TOKENIZERS_PARALLELISM': 'false', 'PYTHONUNBUFFERED': '1', 'FTKIT_PARENT_PIPE': '1'}
 
 # %% ../../nbs/51_backends.local.ipynb #ea33731e
 def start(
     folder, # run folder with `plan.json` and `train.json`
     cpu:int=4, # cores
     module:str='ftkit.train.run', # started with the folder as its argument
+    environment=None, # variables of this run
 ) -> subprocess.Popen:
     "Start training in a process group of its own."
     for f in ('trained.json', 'failed.json'): (Path(folder)/f).unlink(missing_ok=True)
     with open(Path(folder)/'train.log', 'ab') as log:
-        return subprocess.Popen([sys.executable, '-m', module, str(Path(folder).absolute())], stdin=subprocess.PIPE, stdout=log, stderr=log, env=child_environment(cpu), start_new_session=True)
+        return subprocess.Popen([sys.executable, '-m', module, str(Path(folder).absolute())], stdin=subprocess.PIPE, stdout=log, stderr=log, env=child_environment(cpu, environment or {}), start_new_session=True)
 
 # %% ../../nbs/51_backends.local.ipynb #47d6c5bd
 def stop(
@@ -70,8 +72,9 @@ async def launch(
     folder, # run folder with `plan.json` and `train.json`
     config, # `OrchestrationConfig`
     say=print, # for plain lines
+    environment=None, # variables of this run: where the approvals are
 ) -> Trained:
     "Train a run in a child process and wait for it."
-    child = start(folder, config.cpu)
+    child = start(folder, config.cpu, environment=environment)
     await attend(child, folder, config.timeout, best_view()(folder, say))
     return outcome(folder, child.returncode)
