@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from ftkit.core import FtkitError
+from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore, decide
+from ftkit.data.synth import SyntheticDataService
 from ftkit.feedback import feedback_telemetry
 from ftkit.pipeline import finetune_sync
 from ftkit.registry import AdapterRegistry
 from ftkit.spans import renewed
-from ftkit.telemetry import PhoenixProvider, send
+from ftkit.telemetry import FileProvider, PhoenixProvider, save_telemetry, send
 from ftkit.tiny import tiny_base
 
 DATA = Path(__file__).parents[2]/'shared'/'data'
@@ -68,3 +70,20 @@ def test_thirty_rows_are_too_few_and_it_says_so(phoenix_server, tmp_path):
     provider = replayed('coffee', rows('coffee')[:30], phoenix_server, 'real-slice')
     with pytest.raises(FtkitError, match=r'Insufficient preference pairs: \d+ < 20. Insufficient approved examples: \d+ < 50.'):
         finetune_sync(telemetry_provider=provider, tenant_id='acme', project='real-slice', agent_type='coffee', output_dir=str(tmp_path), say=print, **FAST)
+
+class Later(ApprovalOrchestrator):
+    "A reviewer who has not looked yet."
+    async def submit_for_review(self, batch): return self.store.save(batch)
+
+def test_thirty_approved_rows_and_a_person_are_enough(tmp_path):
+    approved = [r for r in rows('tickets') if r['reward']>=.5 and said(r)!='{}'][:30]
+    save_telemetry(tmp_path/'in', *feedback_telemetry(approved, 'tickets'))
+    store = ApprovalStore(f'sqlite:///{tmp_path}/approvals.db')
+    parts = dict(telemetry_provider=FileProvider(tmp_path/'in', 'acme', 'thirty'), synthetic_service=SyntheticDataService(), approval_orchestrator=Later(store), say=print)
+    first = finetune_sync(**parts, tenant_id='acme', project='thirty', agent_type='tickets', output_dir=str(tmp_path), **{**FAST, 'test_set_size': 4})
+    assert first.status=='awaiting approval' and not first.used_synthetic
+    batch = store.load(store.batches()[0])
+    decide(batch.batch_id, [i.item_id for i in batch.items], 'approve', 'mara', store=store)
+    done = finetune_sync(resume=first.run, **parts)
+    assert done.training_method=='sft' and done.used_synthetic and done.synthetic_approval_count==len(batch.items)
+    assert done.metrics['train_examples']>=50 and Path(done.adapter_path, 'adapter_model.safetensors').exists()
