@@ -6,11 +6,11 @@
 __all__ = ['FtkitError', 'Waiting', 'one_of', 'Record', 'InstructionExample', 'PreferencePair', 'Triplet', 'ConversationTurn',
            'ConversationTrajectory', 'plain', 'to_json', 'content_hash', 'file_hash', 'check_name', 'slug',
            'Accounting', 'sift', 'home', 'fsync', 'atomic_file', 'atomic_dir', 'write_text', 'write_json', 'read_json',
-           'write_jsonl', 'read_jsonl', 'RecordDataset', 'clip', 'html_table', 'InstructionDataset',
+           'write_jsonl', 'read_jsonl', 'RecordDataset', 'clip', 'html_table', 'picture', 'InstructionDataset',
            'PreferenceDataset', 'TripletDataset', 'TrajectoryDataset', 'now', 'as_time']
 
 # %% ../nbs/00_core.ipynb #e2d1635e
-import hashlib, json, math, os, re, shutil, tempfile, unicodedata
+import hashlib, io, json, math, os, re, shutil, tempfile, unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -357,7 +357,9 @@ class _Disk:
         "Read what `save_jsonl` wrote."
         return cls(cls.record(**row) for row in read_jsonl(path))
 
-    def _flat(self): return [{k: to_json(v) if isinstance(v, (dict, list)) else v for k,v in row.items()} for row in self.rows()]
+    def _flat(self):
+        whole = lambda v: v.encode('utf-8', 'replace').decode() if isinstance(v, str) else v # half a surrogate pair has no bytes
+        return [{k: whole(to_json(v) if isinstance(v, (dict, list)) else v) for k,v in row.items()} for row in self.rows()]
 
     def save_parquet(self, path) -> Path:
         "Write a Parquet file; nested columns are JSON text."
@@ -409,6 +411,18 @@ def html_table(
     head = ''.join(f'<th style="text-align:left">{escape(str(n))}</th>' for n in names)
     body = ''.join('<tr>'+''.join(f'<td style="text-align:left">{escape(clip(c, width))}</td>' for c in r)+'</tr>' for r in rows)
     return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'+(f'<p><em>{escape(note)}</em></p>' if note else '')
+
+# %% ../nbs/00_core.ipynb #7f5c3aae
+def picture(
+    fig, # a matplotlib Figure
+): # the same, with a picture for notebooks
+    "Let a figure show itself when it stands last in a cell."
+    def png():
+        out = io.BytesIO()
+        fig.savefig(out, format='png', dpi=80)
+        return out.getvalue()
+    fig._repr_png_ = png
+    return fig
 
 # %% ../nbs/00_core.ipynb #67216a00
 class _Shown:
