@@ -54,6 +54,8 @@ class Agreement:
     alpha:float|None # Krippendorff's; `None` where only one verdict was given
     pairs:tuple = () # from `pairwise`
 
+    def __post_init__(self): object.__setattr__(self, 'pairs', tuple({**p, 'reviewers': tuple(p['reviewers'])} for p in self.pairs)) # JSON knows lists only
+
     def __str__(self): return f'{self.judged:,} judged by several people, {self.split:,} left undecided, Krippendorff\'s alpha '+('undefined' if self.alpha is None else f'{self.alpha:.2f}')
 
     def _repr_markdown_(self):

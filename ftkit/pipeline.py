@@ -11,7 +11,7 @@ __all__ = ['MACHINE', 'check_plan', 'plan_of', 'earlier_plan', 'open_run', 'poli
 # %% ../nbs/90_pipeline.ipynb #1ce8892b
 import asyncio, os
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from .backends.base import BACKENDS, backend_name
 from .core import FtkitError, InstructionDataset, PreferenceDataset, html_table, plain, read_json, slug, write_json
 from .data.approval import ApprovalStore, edit_pairs
 from .data.clean import clean
-from .data.extract import AnnotationPolicy, Extraction, extraction, not_empty, pull
+from .data.extract import AnnotationPolicy, Extraction, not_empty, pull
 from .data.redact import redact
 from .data.split import Split, certificate, split
 from .data.version import load_version, note_adapter, save_version
@@ -101,17 +101,18 @@ async def extract(
 ) -> Extraction:
     "Examples and pairs of one agent, redacted."
     if provider is None: raise FtkitError('there is no telemetry_provider; pass PhoenixProvider(tenant_id, project), FileProvider(path), or dataset= with a stored version')
-    found = extraction(*await pull(provider, config.project, config.start_time), config.agent_type, policy_of(config, policy))
+    if getattr(provider, 'tenant_id', 'default') not in ('default', config.tenant_id): raise FtkitError(f'the telemetry_provider is of tenant {provider.tenant_id!r} and the run of tenant {config.tenant_id!r}; give both the same tenant_id')
+    found = await pull(provider, config.project, config.agent_type, policy_of(config, policy), config.start_time)
     if not any(found.sets.values()): not_empty(found.sets['examples'], 'approved or rejected examples')
     redacted = {k: redact(d, config.redact_names) for k,d in found.sets.items()}
-    return Extraction({k: d for k,(d,_) in redacted.items()}, {**found.counts, 'redacted': sum(sum(c.values()) for _,c in redacted.values())})
+    return replace(found, sets={k: d for k,(d,_) in redacted.items()}, counts={**found.counts, 'redacted': sum(sum(c.values()) for _,c in redacted.values())})
 
 # %% ../nbs/90_pipeline.ipynb #4bac8e55
 def curate(
     found, # `Extraction`
 ) -> Extraction:
     "What is worth learning from."
-    return Extraction({k: clean(d) for k,d in found.sets.items()}, found.counts)
+    return replace(found, sets={k: clean(d) for k,d in found.sets.items()})
 
 # %% ../nbs/90_pipeline.ipynb #4a1bdf97
 @dataclass

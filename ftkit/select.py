@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .core import FtkitError, Waiting, one_of, read_json, write_json
 from .data.approval import ApprovalBatch
-from .data.extract import AnnotationPolicy, extraction, pull
+from .data.extract import AnnotationPolicy, pull
 from .data.synth import SyntheticDataRequest, output_space
 
 # %% ../nbs/30_select.ipynb #918d6b12
@@ -163,7 +163,7 @@ class TrainingMethodSelector:
 
     async def analyze_and_prepare(self, provider, project:str, agent_type:str, generate_synthetic:bool=True) -> tuple:
         "Look at a project's data: `(analysis, approved_batch)`."
-        found = extraction(*await pull(provider, project), agent_type, self.policy)
+        found = await pull(provider, project, agent_type, self.policy)
         return await self.prepare(found.sets['examples'], found.sets['pairs'], agent_type, generate_synthetic)
 
     async def prepare(self, examples, pairs, agent_type:str, generate_synthetic:bool=True, method:str='auto', seeds=None, evaluation=(), batch_id=None) -> tuple:

@@ -1,14 +1,16 @@
 "Corners of `ftkit.data.extract`: who is right, what counts once, and accounts that add up whatever comes."
-import os
+import asyncio, os, tempfile, tracemalloc
 from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from ftkit.core import FtkitError
-from ftkit.data.extract import AnnotationPolicy, documents, examples, extraction, judge, preference_pairs, rate, read_call, trajectories, triplets
+from ftkit.core import FtkitError, InstructionDataset
+from ftkit.data.extract import (AnnotationPolicy, Extraction, PreferencePairExtractor, Reader, SearchReader, TraceToTrajectoryConverter, TripletExtractor,
+    documents, examples, extraction, judge, preference_pairs, pull, rate, read_call, trajectories, triplets)
 from ftkit.samples import telemetry
 from ftkit.spans import as_annotation, as_span
+from ftkit.telemetry import FileProvider, Provider, save_telemetry
 
 def span(id, user='hi', answer='yes', kind='LLM', parent=None, agent='a', **attributes):
     said = {'llm.input_messages.0.message.role': 'user', 'llm.input_messages.0.message.content': user, 'llm.output_messages.0.message.content': answer, 'metadata': {'agent_type': agent}}
@@ -94,17 +96,191 @@ def test_short_sessions_are_counted_out():
     got = trajectories([span('a', **{'session.id': 's1'}), span('b', **{'session.id': 's2'}), span('c', **{'session.id': 's2'}), span('d')])
     assert len(got)==1 and got.accounting.dropped=={'session of fewer than 2 turns': 1, 'no session': 1}
 
+# ---- batch by batch ----
+
+def fed(reader, spans, notes, size):
+    "Spans in batches, each with the annotations on them"
+    for i in range(0, len(spans), size):
+        ids = {s.span_id for s in spans[i:i+size]}
+        reader.feed(spans[i:i+size], [a for a in notes if a.span_id in ids])
+    return reader
+
+def told(judged): return [(c, r) for c,r in judged.calls], judged.reasons, judged.seen, judged.agents, judged.votes, judged.disputes
+
+parent, kind, agent = st.sampled_from([None, 'a', 'b', 'c', 'd', 'gone']), st.sampled_from(['LLM', 'LLM', 'CHAIN', 'AGENT', 'TOOL', 'RETRIEVER']), st.sampled_from([{}, {'metadata': {'agent_type': 'x'}}, {'metadata': {'agent_type': 'y'}}])
+member = st.builds(lambda p, k, m, said, code, s, docs: dict(trace_id='t', parent_id=p, span_kind=k, status_code=code, attributes={'input.value': 'q', 'output.value': said, **m, **s, **docs}), parent, kind, agent, st.sampled_from(['u', 'v', '']),
+    st.sampled_from(['OK', 'OK', 'ERROR']), st.sampled_from([{}, {'session.id': 's'}]), st.sampled_from([{}, {'retrieval.documents': [{'document.content': 'one'}, {'document.content': 'two'}]}]))
+opinion = st.builds(lambda i, v, w, d: note(i, v, who=w, document_position=d), st.sampled_from('abcde'), st.sampled_from(['approved', 'rejected', 'meh']), st.sampled_from(['mara', 'joel']), st.sampled_from([None, None, 0, 1]))
+
+@settings(max_examples=3000 if os.environ.get('FTKIT_FULL') else 150, suppress_health_check=list(HealthCheck))
+@given(st.lists(member, min_size=1, max_size=5), st.lists(opinion, max_size=8), st.permutations(range(5)), st.integers(1, 3), st.sampled_from([None, 'x']))
+def test_whatever_the_order_and_the_batches_the_result_is_the_same(members, notes, order, size, agent):
+    spans = [as_span(dict(m, span_id='abcde'[i], start_time=f'2026-01-01T00:00:0{i}Z')) for i,m in enumerate(members)]
+    mixed = [spans[i] for i in order if i<len(spans)]
+    reader = fed(Reader(agent_type=agent), mixed, notes, size)
+    assert told(reader.judged())==told(judge(spans, notes, agent_type=agent))
+    search, whole = fed(SearchReader(), mixed, notes, size).dataset(), triplets(spans, notes)
+    assert search==whole and search.accounting==whole.accounting
+
+def test_text_is_let_go_as_soon_as_nothing_can_bring_it_in():
+    reader = Reader(agent_type='a')
+    reader.feed([span('other', agent='b'), span('unjudged'), span('low', parent='up'), span('mute', parent='top', agent='b')])
+    assert list(reader.whole)==['low'], 'what may still be judged above is kept'
+    reader.feed([span('up', kind='CHAIN', parent='top')])
+    assert list(reader.whole)==['low', 'up']
+    reader.feed([span('top', kind='CHAIN')])
+    assert not reader.whole and reader.judged().reasons=={'another agent': 2, 'no annotation': 2, 'wraps another call': 2}
+
+def test_a_verdict_on_a_wrapper_reaches_a_call_that_came_long_before():
+    reader = Reader().feed([span('low', parent='up')]).feed([span('x')]).feed([span('up', kind='CHAIN')], [note('up', 'approved')])
+    assert [c.span.span_id for c,_ in reader.judged().calls]==['low']
+
+@pytest.fixture(scope='module')
+def shop(tmp_path_factory):
+    spans, notes = telemetry(n=40)
+    return FileProvider(save_telemetry(tmp_path_factory.mktemp('shop'), spans, notes)), spans, notes
+
+@pytest.mark.parametrize('agent_type', ['routing', 'concierge', 'support'])
+def test_a_pull_gives_what_the_pure_functions_give(shop, agent_type, monkeypatch):
+    p, spans, notes = shop
+    batches = p.span_batches
+    monkeypatch.setattr(p, 'span_batches', lambda *a: batches(*a, batch_size=7))
+    got, want = asyncio.run(pull(p, 'shop', agent_type)), extraction(spans, notes, agent_type)
+    assert got==want and {k: d.accounting for k,d in got.sets.items()}=={k: d.accounting for k,d in want.sets.items()}
+
+def test_triplets_and_conversations_come_in_batches_too(shop):
+    p, spans, notes = shop
+    got = asyncio.run(TripletExtractor(p).extract('shop', 'text'))
+    assert got==triplets(spans, notes, 'text') and len(got)>50
+    got = asyncio.run(TraceToTrajectoryConverter(p).extract_trajectories('shop', agent_type='support'))
+    want = trajectories(spans, [a for a in notes if a.target in ('span', 'session')], agent_type='support')
+    assert got==want and got.accounting==want.accounting and any(t.session_outcome for t in got)
+    assert not any(t.session_outcome for t in asyncio.run(TraceToTrajectoryConverter(p).extract_trajectories('shop', include_annotations=False)))
+
+def test_a_start_time_reaches_the_provider(shop):
+    p, spans, notes = shop
+    cut = spans[len(spans)//2].start_time
+    want = extraction([s for s in spans if s.start_time>=cut], notes, 'routing')
+    assert asyncio.run(pull(p, 'shop', 'routing', start_time=cut)).counts==want.counts
+    assert len(asyncio.run(PreferencePairExtractor(p).extract('shop', 'concierge', start_time=cut)))<len(asyncio.run(PreferencePairExtractor(p).extract('shop', 'concierge')))
+
+class Made(Provider):
+    "Long calls made on demand: every tenth of the routing agent, and of these the first twenty judged"
+    def __init__(self, n): super().__init__('acme', 'shop'); self.n = n
+    async def span_batches(self, project=None, start_time=None):
+        for i in range(0, self.n, 100): yield [span(f'{k:08}', user=f'{k} '*2000, parent=None if k%10 else f'{k+1:08}', agent='b' if k%10 else 'a') for k in range(i, i+100)]
+    async def annotations_on(self, target, ids, project=None): return [note(i, 'approved') for i in ids if int(i)<200]
+
+def test_memory_for_one_agent_grows_by_an_outline_a_span_and_not_by_its_text():
+    def peak(n):
+        tracemalloc.start()
+        try: return len(asyncio.run(pull(Made(n), 'shop', 'a')).sets['examples']), tracemalloc.get_traced_memory()[1]
+        finally: tracemalloc.stop()
+    peak(100)
+    (few, small), (many, large) = peak(400), peak(1600)
+    assert few==many==20 and (large-small)/1200<2000, f'{(large-small)/1200:.0f} bytes for each further span of 12,000'
+
+
+# ---- who judges, and how much ----
+
+def test_no_annotator_decides_more_than_the_policy_lets_them():
+    rows = [(('mara',), 'u')]*30+[(('joel',), 'u')]*5
+    spans, notes = [span(f's{i}', answer=str(i)) for i in range(35)], [note(f's{i}', 'approved', who=w) for i,((w,),_) in enumerate(rows)]
+    got = judge(spans, notes, AnnotationPolicy(per_annotator=8))
+    assert Counter(r.annotator for _,r in got.calls)=={'mara': 8, 'joel': 5} and got.reasons=={'more than 8 decided by one annotator': 22}
+    again = judge(spans[::-1], notes[::-1], AnnotationPolicy(per_annotator=8))
+    assert told(again)==told(got) and examples(got).accounting.seen==35
+    more = judge([*spans, span('s99', answer='new')], [*notes, note('s99', 'approved', who='joel')], AnnotationPolicy(per_annotator=8))
+    assert {c.span.span_id for c,_ in got.calls}<={c.span.span_id for c,_ in more.calls}, 'what was in stays in'
+
+def test_agreeing_with_everybody_does_not_use_up_everybodys_share():
+    spans = [span(f's{i}', answer=str(i)) for i in range(20)]
+    notes = [note(s.span_id, 'approved', who=w) for i,s in enumerate(spans) for w in ('loud', f'quiet{i%5}')]
+    assert len(judge(spans, notes, AnnotationPolicy(per_annotator=4)).calls)==20
+
+def test_no_user_is_more_of_the_data_than_the_policy_lets_them():
+    spans = [span(f's{i}', answer=str(i), **({'user.id': 'bot'} if i<20 else {'user.id': f'u{i}'} if i<25 else {})) for i in range(30)]
+    got = judge(spans, [note(s.span_id, 'approved') for s in spans], AnnotationPolicy(per_user=3))
+    assert Counter(c.user_id for c,_ in got.calls)['bot']==3 and len(got.calls)==13 and got.reasons=={'more than 3 from one user': 17}
+
+def test_caps_hold_for_searches_and_conversations():
+    find = lambda i: as_span(dict(span_id=f's{i}', trace_id='t', span_kind='RETRIEVER', attributes={'user.id': 'bot', 'input.value': f'q{i}', 'retrieval.documents': [{'document.content': 'a'}, {'document.content': 'b'}]}))
+    notes = [note(f's{i}', v, document_position=k) for i in range(6) for k,v in enumerate(('relevant', 'irrelevant'))]
+    for cap in (dict(per_user=2), dict(per_annotator=2)):
+        got = triplets([find(i) for i in range(6)], notes, policy=AnnotationPolicy(approved=('relevant',), rejected=('irrelevant',), **cap))
+        assert len(got)==got.accounting.kept==2 and sum(got.accounting.dropped.values())==4
+    talks = [span(f'{i}{k}', **{'session.id': f's{i}', 'user.id': 'bot'}) for i in range(5) for k in 'ab']
+    got = trajectories(talks, policy=AnnotationPolicy(per_user=2))
+    assert len(got)==2 and got.accounting.dropped=={'more than 2 from one user': 6}
+
+def test_people_who_disagree_are_counted_listed_and_not_learned_from():
+    spans = [span(s, answer=s) for s in 'abcd']
+    notes = [note('a', 'approved', who='m'), note('a', 'approved', who='j'), note('b', 'rejected', who='m'), note('b', 'rejected', who='j'), note('c', 'approved', who='m'), note('c', 'rejected', who='j'), note('d', 'approved', who='m'), note('d', 'rejected', who='x', kind='LLM')]
+    got = extraction(spans, notes, 'a')
+    assert got.disputes==['c'] and got.sets['examples'].accounting.dropped['people disagree']==1
+    (pair,) = got.agreement.pairs
+    assert (pair['reviewers'], pair['items']) == (('j', 'm'), 3) and pair['kappa']==pytest.approx(.4) and got.agreement.judged==3 # 2 of 3 the same; by chance 4/9: (2/3-4/9)/(5/9)
+    assert got.agreement.alpha==pytest.approx(1-(2/6)/(18/30)) # seen 2 of 6, expected 2*3*3 of 6*5
+    for text in (got.lines(), got._repr_markdown_()): assert 'alpha' in text
+    assert 'evenly split on 1: c' in got._repr_markdown_()
+
+def test_other_agents_quarrels_are_not_ours():
+    got = extraction([span('a'), span('b', agent='z')], [note('a', 'approved'), note('b', 'approved', who='m'), note('b', 'rejected', who='j')], 'a')
+    assert got.agreement.judged==0 and not got.disputes and 'alpha' not in got.lines()
+
+def test_an_extraction_survives_the_disk_and_draws_itself(tmp_path):
+    spans, notes = telemetry('concierge')
+    got = extraction(spans, [*notes, *(note(a.span_id, 'rejected', who='second') for a in notes[:9])], 'concierge')
+    got.save(tmp_path)
+    back = Extraction.load(tmp_path)
+    assert back==got and back._repr_markdown_()==got._repr_markdown_() and got.agreement.judged==9
+    assert got._repr_png_()[:4]==b'\x89PNG' and len(got._repr_png_())<60_000
+    assert sum(map(sum, got.labels.values()))==got.counts['approved_count']+got.counts['rejected_count']
+    axes = got.plot().axes
+    assert [a.get_title(loc='left') for a in axes]==[*(f'{k}: {len(d):,}' for k,d in got.sets.items()), 'labels over time']
+    for ax,d in zip(axes, got.sets.values(), strict=False): assert sum(b.get_width() for b in ax.patches)==d.accounting.seen
+    assert sum(b.get_height() for b in axes[-1].patches)==sum(map(sum, got.labels.values()))
+    assert Extraction({k: InstructionDataset() for k in 'a'}).plot().axes and Extraction({})._repr_png_() is None
+
+def test_every_kind_of_dataset_is_a_table_in_a_cell():
+    spans, notes = telemetry(n=20)
+    judged = judge(spans, notes)
+    for d in (examples(judged), preference_pairs(judged), triplets(spans, notes), trajectories(spans, notes)):
+        html = d._repr_html_()
+        assert html.startswith('<table>') and html.count('<tr>')==6 and f'{len(d):,} records' in html and f'of {d.accounting.seen:,} spans kept' in html
+
+
 weird = st.one_of(st.none(), st.text(max_size=20), st.integers(), st.floats(), st.lists(st.integers(), max_size=3), st.just('<|im_end|>'), st.just('x'*10_000), st.just('\ud800'), st.just('a\x00'))
 attribute = st.dictionaries(st.sampled_from(['input.value', 'output.value', 'llm.input_messages', 'llm.output_messages.0.message.content', 'llm.input_messages.0.message.role', 'metadata', 'session.id', 'llm.tools', 'retrieval.documents']), weird, max_size=5)
 row = st.fixed_dictionaries(dict(span_id=st.sampled_from(['a', 'b', 'c', '']), trace_id=st.sampled_from(['t', 'u']), parent_id=st.sampled_from([None, 'a', 'b', 'zz']), span_kind=st.sampled_from(['LLM', 'CHAIN', 'RETRIEVER', None]),
     start_time=st.sampled_from([None, '2026-01-01T00:00:00Z', 'yesterday', -5.0, float('nan')]), end_time=st.just('1999-01-01T00:00:00Z'), attributes=attribute))
 remark = st.fixed_dictionaries(dict(span_id=st.sampled_from(['a', 'b', 'orphan']), name=weird, label=weird, score=weird, annotator_kind=st.sampled_from(['HUMAN', 'LLM', 'ALIEN']), metadata=st.just({'correction': 7})))
 
-@settings(max_examples=10_000 if os.environ.get('FTKIT_FULL') else 500, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(row, min_size=1, max_size=6), st.lists(remark, max_size=6))
-def test_whatever_comes_the_account_adds_up_and_repeats(rows, remarks):
+@settings(max_examples=10_000 if os.environ.get('FTKIT_FULL') else 200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(row, min_size=1, max_size=6), st.lists(remark, max_size=6), st.integers(1, 6))
+def test_whatever_comes_the_account_adds_up_and_repeats(rows, remarks, size):
     spans, notes = [as_span(r) for r in rows], [as_annotation(r) for r in remarks]
-    first = judge(spans, notes)
-    for d in (examples(first), preference_pairs(first), triplets(spans, notes), trajectories(spans, notes)):
-        assert d.accounting.seen==d.accounting.kept+sum(d.accounting.dropped.values())
-    assert Counter(first.reasons)==Counter(judge(spans, notes).reasons) and examples(first)==examples(judge(spans, notes))
+    make = lambda: (examples(judge(spans, notes)), preference_pairs(judge(spans, notes)), triplets(spans, notes), trajectories(spans, notes))
+    for d,again in zip(make(), make(), strict=True):
+        assert d.accounting.seen==len(rows)==d.accounting.kept+sum(d.accounting.dropped.values())
+        assert d==again and d.accounting==again.accounting
+        if len(d): _stored_twice_the_same(d)
+    first = fed(Reader(), spans, notes, size).judged()
+    assert first.seen==len(rows)==len(first.calls)+sum(first.reasons.values())
+
+def _stored_twice_the_same(d):
+    with tempfile.TemporaryDirectory() as folder: a, b = (type(d).load_jsonl(d.save_jsonl(f'{folder}/a')), type(d).load_parquet(d.save_parquet(f'{folder}/b')))
+    assert a==b and len(a)==len(d)
+
+def test_ten_megabytes_in_any_place_are_read():
+    big = 'lorem '*1_700_000
+    for where in ('input.value', 'output.value', 'llm.input_messages.0.message.content', 'metadata', 'session.id', 'retrieval.documents'):
+        s = as_span(dict(span_id='a', trace_id='t', span_kind='LLM', attributes={'input.value': 'q', 'output.value': 'x', where: big}))
+        got = judge([s], [note('a', 'approved', explanation=big, metadata={'correction': big})])
+        assert len(got.calls)==1 and examples(got)[0].output==big
+
+def test_half_a_surrogate_pair_and_nul_are_stored_in_every_form():
+    s = as_span(dict(span_id='a', trace_id='t', span_kind='LLM', attributes={'input.value': 'cut \ud83d here\x00', 'output.value': '\ud800 x'}))
+    d = examples(judge([s], [note('a', 'approved')]))
+    _stored_twice_the_same(d)
+    assert d.to_hf()[0]['input']=='cut ? here\x00' and d[0].input=='cut \ud83d here\x00'

@@ -131,12 +131,3 @@ def test_ndcg_agrees_with_scikit_learn_and_reciprocal_rank_with_its_definition(s
 def test_an_embedding_that_maps_all_to_one_point_finds_nothing_and_a_query_without_answer_is_refused():
     assert M.retrieval_rows(np.zeros((1, 5)), [[1, 0, 0, 0, 0]], 4)['recall_at_4'][0]==0
     with pytest.raises(FtkitError, match='1 queries have no relevant'): M.retrieval_rows(np.zeros((1, 2)), [[0, 0]])
-
-
-@pytest.mark.parametrize('seed', range(4))
-def test_kappa_agrees_with_scikit_learn(seed):
-    a, b = np.random.default_rng(seed).integers(0, 3, (2, 50))
-    assert M.kappa(a, b)==pytest.approx(sk.cohen_kappa_score(a, b))
-
-
-def test_kappa_of_judges_with_one_opinion_is_undefined(): assert np.isnan(M.kappa(['good']*3, ['good']*3))

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from functools import cached_property
-from itertools import combinations
 
 import sqlalchemy as sa
 
+from ..agreement import pairwise
 from ..core import (Accounting, ConversationTrajectory, FtkitError, InstructionExample, PreferencePair, Record,
                         Triplet, as_time, check_name, clip, content_hash, html_table, home, now, one_of, plain)
 from .formats import messages_of
@@ -578,17 +578,10 @@ def agreement(
     log, # its decisions in order
 ) -> list: # one dict for each pair of reviewers
     "How far reviewers agree: items in common, share of equal verdicts, Cohen's kappa."
-    from sklearn.metrics import cohen_kappa_score
     verdicts = {}
     for (item,who),s in replay(batch.items, log).items():
-        if s and s[-1].action!='skip': verdicts.setdefault(who, {})[item] = s[-1].action
-    rows = []
-    for a,b in combinations(sorted(verdicts), 2):
-        both = sorted(set(verdicts[a]) & set(verdicts[b]))
-        x,y = [verdicts[a][i] for i in both], [verdicts[b][i] for i in both]
-        kappa = cohen_kappa_score(x, y) if len(set(x+y))>1 else None # undefined when only one verdict was ever given
-        rows.append(dict(reviewers=(a, b), items=len(both), same=sum(map(str.__eq__, x, y))/max(len(both), 1), kappa=kappa))
-    return rows
+        if s and s[-1].action!='skip': verdicts.setdefault(item, {})[who] = s[-1].action
+    return pairwise(verdicts)
 
 # %% ../../nbs/27_data.approval.ipynb #f5644148
 VIEWS = {**OUTCOMES, 'skip': 'skipped'}

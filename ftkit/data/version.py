@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DATASETS', 'SIDES', 'LAYOUT', 'as_dataset', 'as_sides', 'version_id', 'describe', 'save_version', 'find_version',
            'verify', 'DatasetVersion', 'load_version', 'Table', 'list_versions', 'Diff', 'diff', 'note_adapter',
-           'find_usage', 'Forgetting', 'forget', 'delete_version']
+           'spans_of', 'find_usage', 'Forgetting', 'forget', 'delete_version']
 
 # %% ../../nbs/24_data.version.ipynb #10b9a277
 import json, os, shutil
@@ -280,13 +280,34 @@ def _one_id(given):
     (key, value), = given.items()
     return known[key], str(value)
 
-def _rows_with(path, link, value):
-    "(side, kind, row) of a version's rows that carry an id."
+def _lines(path, *filters): # (row, link, id) lines of a version's lineage; a row is (side, kind, number)
     import pyarrow.parquet as pq
-    found = pq.read_table(path/'lineage.parquet', filters=[('link', '=', link), ('id', '=', value)]).to_pylist()
-    return [(r['side'], r['kind'], r['row']) for r in found]
+    return [((r['side'], r['kind'], r['row']), r['link'], r['id']) for r in pq.read_table(path/'lineage.parquet', filters=list(filters)).to_pylist()]
+
+def _rows_with(path, link, value, spans=()):
+    "The rows of a version that carry an id, or were made from one of these spans."
+    more = [[('link', '=', 'span'), ('id', 'in', sorted(spans))]] if spans else []
+    return {row for row,*_ in _lines(path, [('link', '=', link), ('id', '=', value)], *more)}
 
 # %% ../../nbs/24_data.version.ipynb #5aed5549
+def _stored(root): return [p for p in sorted(_root(root).glob('ds-*')) if (p/'lineage.parquet').is_file()]
+
+def spans_of(
+    link:str, # trace, session or user
+    value:str, # its id
+    root=None, # folder of all versions; `None` is the home folder
+) -> set: # span ids
+    "The spans that stored rows trace to this id and to no other of its kind."
+    found = set()
+    for path in _stored(root):
+        if not _rows_with(path, link, value): continue
+        lines, owners = _lines(path, [('link', 'in', ('span', link))]), {}
+        for row,kind,i in lines:
+            if kind==link: owners.setdefault(row, set()).add(i)
+        found |= {i for row,kind,i in lines if kind=='span' and owners.get(row)=={value}}
+    return found
+
+# %% ../../nbs/24_data.version.ipynb #bbf3d9e8
 def find_usage(
     span_id:str|None=None, # one of these four
     trace_id:str|None=None,
@@ -297,10 +318,9 @@ def find_usage(
 ) -> Table: # one row a version: where it is used and by which adapters
     "The dataset versions and adapters that used a span, trace, session or user."
     link, value = _one_id(dict(span_id=span_id, trace_id=trace_id, session_id=session_id, user_id=user_id))
-    known, rows = _adapters(adapters, root), []
-    for path in sorted(_root(root).glob('ds-*')):
-        if not (path/'lineage.parquet').is_file(): continue
-        counts = Counter(s for s,_,_ in _rows_with(path, link, value))
+    known, rows, spans = _adapters(adapters, root), [], set() if link=='span' else spans_of(link, value, root)
+    for path in _stored(root):
+        counts = Counter(s for s,_,_ in _rows_with(path, link, value, spans))
         if counts: rows.append(dict(dataset=path.name, **{s: counts.get(s, 0) for s in SIDES}, adapters=', '.join(a for a,d in known if d==path.name)))
     return Table(rows)
 
@@ -322,13 +342,11 @@ class Forgetting:
     def _repr_markdown_(self): return self.rows._repr_markdown_()
 
 # %% ../../nbs/24_data.version.ipynb #f68b0f46
-def _without(v, user):
+def _without(v, user, spans):
     "The sides of a version without a user's rows, and how many rows left each side."
-    own = {tuple(r) for r in _rows_with(v.path, 'user', user)}
+    own = _rows_with(v.path, 'user', user, spans)
     sides = {s: {k: v.part(s, k) for k in v.kinds} for s in v.manifest['sides']}
-    spans = {i for s,k,n in own if ids(sides[s][k][n], 'user')=={user} for i in ids(sides[s][k][n], 'span')} # a row of two people proves nothing about its spans
-    def drop(s, k, n, r): return (s, k, n) in own or bool(spans&ids(r, 'span'))
-    kept = {s: {k: rows.like([r for n,r in enumerate(rows) if not drop(s, k, n, r)]) for k,rows in ks.items()} for s,ks in sides.items()}
+    kept = {s: {k: rows.like([r for n,r in enumerate(rows) if (s, k, n) not in own]) for k,rows in ks.items()} for s,ks in sides.items()}
     return kept, {s: sum(len(sides[s][k])-len(kept[s][k]) for k in v.kinds) for s in sides}
 
 # %% ../../nbs/24_data.version.ipynb #876d3a1f
@@ -338,9 +356,9 @@ def forget(
     root=None, # folder of all versions; `None` is the home folder
 ) -> Forgetting:
     "Report what would have to be rebuilt without a user, and draft it."
-    rows, drafts = Table(), {}
+    rows, drafts, spans = Table(), {}, spans_of('user', str(user_id), root)
     for used in find_usage(user_id=user_id, adapters=adapters, root=root):
-        drafts[used['dataset']], left = _without(load_version(used['dataset'], root), str(user_id))
+        drafts[used['dataset']], left = _without(load_version(used['dataset'], root), str(user_id), spans)
         learned = left.get('train', 0)+left.get('validation', 0)
         rows.append(dict(dataset=used['dataset'], trained_on=learned, tested_on=left.get('test', 0), other=left.get('held', 0)+left.get('data', 0),
             adapters=used['adapters'], to_do='train again' if learned and used['adapters'] else 'evaluate again' if left.get('test') and used['adapters'] else 'replace the data'))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ..core import FtkitError, clip
-from .metrics import kappa
+from ..agreement import kappa
 from .stats import wilson
 
 # %% ../../nbs/63_evals.judge.ipynb #8a68b369

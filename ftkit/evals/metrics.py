@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['positions', 'top_k', 'brier', 'reliability', 'calibration_error', 'picture', 'plot_reliability', 'outside', 'exact',
            'label_rows', 'label_metrics', 'parse_json', 'fields_of', 'field_rows', 'field_metrics', 'words', 'token_f1',
-           'text_rows', 'text_metrics', 'preference_rows', 'ranked', 'retrieval_rows', 'latency_metrics', 'kappa']
+           'text_rows', 'text_metrics', 'preference_rows', 'ranked', 'retrieval_rows', 'latency_metrics']
 
 # %% ../../nbs/60_evals.metrics.ipynb #f2c217b6
 import io, json, re
@@ -273,15 +273,3 @@ def latency_metrics(
     "Median and 95th percentile, in milliseconds."
     p50, p95 = np.percentile(ms, [50, 95]) if len(ms) else (float('nan'),)*2
     return dict(latency_ms=float(p50), latency_p95_ms=float(p95))
-
-# %% ../../nbs/60_evals.metrics.ipynb #e70fe6e1
-def kappa(
-    a, # verdicts of one judge
-    b, # of the other, on the same rows
-) -> float:
-    "Agreement beyond chance."
-    a, b = list(a), list(b)
-    seen = sum(x==y for x,y in zip(a, b, strict=True))/max(len(a), 1)
-    ca, cb = Counter(a), Counter(b)
-    chance = sum(ca[k]*cb[k] for k in ca)/max(len(a), 1)**2
-    return (seen-chance)/(1-chance) if chance<1 else float('nan')
