@@ -1,5 +1,5 @@
 "Telemetry comes whole or not at all: providers against a scripted server and against a real Phoenix."
-import asyncio, json, os, random, signal, subprocess, sys, threading, time
+import asyncio, base64, json, os, random, signal, subprocess, sys, threading, time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ftkit import samples
-from ftkit.core import FtkitError
+from ftkit.core import FtkitError, content_hash
+from ftkit.data.extract import extraction, pull
 from ftkit.spans import Annotation, Span, annotations_frame, frame_annotations, frame_spans, nest, renewed, spans_frame
 from ftkit.telemetry import FileProvider, PhoenixProvider, TelemetryError, address, free_port, phoenix, save_telemetry, send
 
@@ -18,7 +19,7 @@ run = asyncio.run
 def plain_span(i, **kw):
     "A small span with number `i`"
     when = samples.UNTIL-timedelta(days=9)+timedelta(seconds=i)
-    given = dict(span_id=f'{i+1:016x}', trace_id=f'{i+1:032x}', parent_id=None, name='answer', kind='LLM', start_time=when, end_time=when+timedelta(seconds=1), status='OK', attributes={'output': {'value': f'answer {i}'}})
+    given = dict(span_id=f'{i+1:016x}', trace_id=f'{i+1:032x}', parent_id=None, name='answer', kind='LLM', start_time=when, end_time=when+timedelta(seconds=1), status='OK', attributes={'input': {'value': f'question {i}'}, 'output': {'value': f'answer {i}'}})
     return Span(**{**given, **kw})
 
 
@@ -27,9 +28,11 @@ def plain_span(i, **kw):
 SPANS = [plain_span(i) for i in range(130)]
 NOTES = [Annotation(s.span_id, 'human_review', label='approved' if i%3 else 'rejected', score=float(i%3>0), identifier=who) for i,s in enumerate(SPANS) for who in ('mara', 'joel')]
 
-def rest_span(s):
-    return dict(name=s.name, context=dict(span_id=s.span_id, trace_id=s.trace_id), span_kind=s.kind, parent_id=s.parent_id, start_time=s.start_time.isoformat(), end_time=s.end_time.isoformat(),
-        status_code=s.status, status_message='', attributes={'output.value': s.get('output.value')})
+def row_id(n): return base64.b64encode(f'Span:{n}'.encode()).decode()
+
+def rest_span(n, s):
+    return dict(id=row_id(n+1), name=s.name, context=dict(span_id=s.span_id, trace_id=s.trace_id), span_kind=s.kind, parent_id=s.parent_id, start_time=s.start_time.isoformat(), end_time=s.end_time.isoformat(),
+        status_code=s.status, status_message='', attributes={k: s.get(k) for k in ('input.value', 'output.value')})
 
 def rest_note(a): return dict(span_id=a.span_id, name=a.name, annotator_kind=a.kind, result=dict(label=a.label, score=a.score, explanation=None), identifier=a.identifier, metadata={}, created_at='2026-02-01T00:00:00Z', updated_at='2026-02-01T00:00:00Z', user_id=None)
 
@@ -67,11 +70,11 @@ class Stub(BaseHTTPRequestHandler):
     def body(self, fault):
         url = urlsplit(self.path); q = parse_qs(url.query)
         if url.path=='/v1/projects': return dict(data=[dict(name='shop', id='UHJv'), dict(name='lab', id='TGFi')], next_cursor=None)
-        rows = [rest_span(s) for s in SPANS] if url.path.endswith('/spans') else [rest_note(a) for a in NOTES if a.span_id in q.get('span_ids', [])]
-        start, limit = int(q.get('cursor', ['0'])[0]), int(q['limit'][0])
+        rows = [rest_span(n, s) for n,s in enumerate(SPANS)] if url.path.endswith('/spans') else [rest_note(a) for a in NOTES if a.span_id in q.get('span_ids', [])]
+        start, limit = int(base64.b64decode(q['cursor'][0])[5:])-1 if 'cursor' in q else 0, int(q['limit'][0])
         following = start+limit if start+limit<len(rows) else None
         if fault=='same cursor' and start: following = start
-        return dict(data=rows[start:start+limit], next_cursor=None if following is None else str(following))
+        return dict(data=rows[start:start+limit], next_cursor=None if following is None else row_id(following+1))
 
 @contextmanager
 def stub(script=lambda n: None, longest=10**6):
@@ -115,6 +118,36 @@ FAULTS = ['hang up', 500, 502, 503, 504, 408, 429, (429, '2'), (503, '1'), 'cut'
 def test_a_passing_fault_changes_nothing(clean, fault, at):
     with stub(lambda n: fault if n in (at, at+1) else None) as (server, url): assert run(pulled(provider(url)))==clean
     if fault!='same cursor': assert len(server.log)>=11
+
+def dataset(url): return content_hash(run(pull(provider(url), 'shop')).sets)
+
+async def batches(p, mark=None):
+    "What a pull gives until it fails, and the failure"
+    got = []
+    try:
+        async for b in p.pull(since=mark, batch_size=20): got.append(b)
+    except TelemetryError as e: return got, e
+    return got, None
+
+@pytest.mark.parametrize('fault', FAULTS, ids=str)
+def test_the_dataset_is_the_same_through_faults(fault):
+    with stub() as (_, url): want = dataset(url)
+    with stub(lambda n: fault if n in (1, 2, 4, 5) else None) as (_, url): assert dataset(url)==want
+
+@pytest.mark.parametrize('fault', [500, (429, '1'), 'cut', 'not json', 'same cursor', 'hang up', 401, 404], ids=str)
+def test_after_a_lasting_fault_the_mark_leads_to_the_dataset_of_a_clean_run(fault):
+    with stub() as (server, url):
+        want = dataset(url)
+        server.script = lambda n: fault if n>=done+19 else None # three pages and what was said about them
+        done = len(server.log)
+        part, problem = run(batches(provider(url)))
+        assert problem and 0<len(part)<7 and sum(len(b.spans) for b in part)<len(SPANS)
+        server.script = lambda n: None
+        rest, problem = run(batches(provider(url), json.loads(json.dumps(part[-1].mark))))
+    assert problem is None and sum(len(b.spans) for b in part+rest)>=len(SPANS)
+    spans, notes = ([x for b in part+rest for x in getattr(b, k)] for k in ('spans', 'annotations'))
+    once = {s.span_id: s for s in spans}
+    assert content_hash(extraction(once.values(), notes).sets)==want
 
 @pytest.mark.parametrize('seed', range(40))
 def test_bursts_of_faults_change_nothing(clean, seed):
