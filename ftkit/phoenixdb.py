@@ -56,6 +56,7 @@ def _texts(names):
     if all(k and '.' not in k and not k[0].isdecimal() and k==k.strip() for k in names): return tuple(k for k in names if k.endswith(('metadata', 'variables', 'parameters')))
     raise _Odd
 
+# %% ../nbs/11_phoenixdb.ipynb #53439409
 def _usual(value):
     names = tuple(value)
     texts = plain_names.get(names)
@@ -76,6 +77,7 @@ def _usual_list(value):
         for v in value: _usual(v) if v else _usual({'': v})
     elif dict in kinds or list in kinds: raise _Odd
 
+# %% ../nbs/11_phoenixdb.ipynb #d2cadb03
 def stored_attributes(
     text, # JSON as the database keeps it
 ) -> dict: # as `nest` gives them

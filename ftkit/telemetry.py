@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -43,6 +44,11 @@ def address(
     raise FtkitError(f'endpoint {endpoint!r} is not an address; give one like http://localhost:6006')
 
 # %% ../nbs/10_telemetry.ipynb #10fb8f2f
+@cache
+def _tls(trust_env): # the certificates, read once: 20 ms a client otherwise
+    import httpx
+    return httpx.create_ssl_context(trust_env=trust_env)
+
 @dataclass
 class Wire:
     "How to reach one Phoenix, and how long to try."
@@ -61,7 +67,7 @@ class Wire:
         import httpx
         headers = {'authorization': f'Bearer {self.api_key}'} if self.api_key else {}
         here = urlsplit(self.endpoint).hostname in ('localhost', '127.0.0.1', '::1') # a proxy would look for localhost elsewhere
-        return httpx.AsyncClient(base_url=self.endpoint, headers=headers, timeout=None, transport=self.transport, trust_env=not here, follow_redirects=True)
+        return httpx.AsyncClient(base_url=self.endpoint, headers=headers, timeout=None, transport=self.transport, trust_env=not here, verify=_tls(not here), follow_redirects=True)
 
     def turn(self):
         "A lock: one request in flight in each event loop."
@@ -162,7 +168,7 @@ async def pages(
         if not cursor: return
         seen.add(cursor)
 
-# %% ../nbs/10_telemetry.ipynb #5ff210e4
+# %% ../nbs/10_telemetry.ipynb #b4b3ac7c
 async def _projects(wire, client, **params):
     found = {}
     try:
@@ -171,6 +177,7 @@ async def _projects(wire, client, **params):
     except _Absent as e: raise _stranger(wire, f'404 {str(e)[:60]}') from None
     return found
 
+# %% ../nbs/10_telemetry.ipynb #5ff210e4
 def no_project(
     project:str, # what was asked for
     there, # names of the projects there are
@@ -208,6 +215,7 @@ def check_kinds(
     "The kinds of span to keep."
     return {str(k).upper() for k in ([span_kinds] if isinstance(span_kinds, str) else span_kinds or ())}
 
+# %% ../nbs/10_telemetry.ipynb #e04fbe75
 class Traces:
     "Spans as frames."
     def __init__(self, provider): self.provider = provider
@@ -613,6 +621,7 @@ def _await_phoenix(server, timeout_s):
     server.stop()
     raise TelemetryError('Phoenix '+(f'ended with code {ended}' if ended is not None else f'was not up within {timeout_s:.0f} s')+f'; the end of its log:\n{said}')
 
+# %% ../nbs/10_telemetry.ipynb #d53a1a07
 def phoenix(
     port:int|None=None, # a free one when `None`
     working_dir=None, # where it keeps its data; a temporary folder when `None`
@@ -672,6 +681,7 @@ async def _post_spans(wire, client, spans, project): # one OTLP request, or two 
         await _post_spans(wire, client, spans[:half], project)
         await _post_spans(wire, client, spans[half:], project)
 
+# %% ../nbs/10_telemetry.ipynb #4a65bf3a
 async def _until_stored(wire, client, spans, project):
     end, pause, ids = wire.clock()+wire.timeout_s, .1, {s.span_id.lower() for s in spans}
     while True:
