@@ -8,7 +8,7 @@ from ftkit.core import FtkitError, read_json
 from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore, decide
 from ftkit.data.synth import SyntheticDataService
 from ftkit.data.version import load_version
-from ftkit.pipeline import FinetuningOrchestrator, finetune, finetune_sync
+from ftkit.pipeline import FinetuningOrchestrator, extract, finetune, finetune_sync
 from ftkit.plan import OrchestrationConfig
 from ftkit.samples import telemetry
 from ftkit.spans import renewed
@@ -38,6 +38,11 @@ def test_the_documented_call_works_against_a_real_phoenix(phoenix_server, tmp_pa
     assert result.evaluation_result.test_size>0 and not result.used_synthetic
     report = Path(result.run, 'report.md').read_text()
     for part in ('## Extract', '## Select', '## Train', '## Evaluate', '## Register', 'wraps another call'): assert part in report
+
+def test_telemetry_of_another_tenant_is_refused(exports, tmp_path):
+    config = OrchestrationConfig(**plan(tmp_path))
+    with pytest.raises(FtkitError, match="of tenant 'rival' and the run of tenant 'acme'"): asyncio.run(extract(FileProvider(exports, 'rival'), config))
+    for same in (FileProvider(exports), FileProvider(exports, 'acme')): assert len(asyncio.run(extract(same, config)).sets['examples'])>40
 
 def test_the_orchestrator_runs_the_same_plan(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path, evaluate_after_training=False, enable_registry=False))

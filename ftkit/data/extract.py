@@ -306,7 +306,8 @@ class _Memory:
         for i,s in new.items():
             o = self.outlines[i] = outline(s)
             if o.kind in CALLS and o.status!='ERROR' and o.asked and o.answered: self.whole[i] = s
-        for i in dict.fromkeys([*new, *(w for i in new for w in self.waiting.pop(i, ()))]):
+        called = [w for i in new for w in self.waiting.pop(i, ())]
+        for i in dict.fromkeys([*new, *called]):
             if i in self.whole: self._settle(i)
         return self
 
