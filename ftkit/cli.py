@@ -177,7 +177,7 @@ def sync(
     with mistakes():
         import asyncio
 
-        from ftkit.experiments import sync as send_pending
+        from ftkit.experiment import sync as send_pending
         answer(asyncio.run(send_pending(output_dir, endpoint)), as_json, lambda sent: '\n'.join(f'{run}: {n} spans' for run,n in sent.items()) or 'nothing to send')
 
 # %% ../nbs/92_cli.ipynb #bdab53fe

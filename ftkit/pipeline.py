@@ -24,7 +24,7 @@ from .data.redact import redact
 from .data.split import Split, certificate, split
 from .data.version import load_version, note_adapter, save_version
 from .evals.compare import EvaluationResult, card_figures, evaluate_safely, headline
-from .experiments import told, without_own
+from .experiment import told, without_own
 from .hub import upload_adapter, write_card
 from .models import resolve_base
 from .passport import add_figures

@@ -10,7 +10,7 @@ torch.set_num_threads(1) # small models gain nothing from more, and lose a lot o
 from ftkit.core import InstructionExample, PreferencePair, Triplet, home, plain
 from ftkit.data.split import certificate
 from ftkit.evals import compare as C
-from ftkit.experiments import as_attributes
+from ftkit.experiment import as_attributes
 from ftkit.models import answer_ids, load_base, padded, quietly, to_ids
 from ftkit.tiny import random_base
 

@@ -6,7 +6,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from safetensors.numpy import load_file, save_file
 from adapters import TARGETS, toy_adapter, toy_base, toy_weights
 from ftkit.core import FtkitError, read_json, write_json
-from ftkit.passport import AdapterRefused, add_figures, check_adapter, inventory, read_passport, tensor_table, tokenizer_hashes, weights_hash, write_passport
+from ftkit.passport import AdapterRefused, add_figures, check_adapter, inventory, public_name, read_passport, tensor_table, tokenizer_hashes, weights_hash, write_passport
+from ftkit.models import load
+from ftkit.tiny import tiny_base
 
 pytestmark = pytest.mark.usefixtures('fresh_home')
 
