@@ -24,7 +24,7 @@ EVALUATION = dict(task='labels', decides='accuracy', verdict='better', test_size
     improvements=dict(accuracy=.3, confidence=.3, error_rate=-.02, hallucination_rate=-.1, latency_ms=4.), comparisons=dict(accuracy=dict(low=.1, high=.4, p_holm=.004, verdict='better')))
 PLAN = dict(tenant_id='acme', project='shop', agent_type='routing', base_model='acme/tiny', backend='local', backend_provider='modal', epochs=3, batch_size=4, learning_rate=2e-4, use_lora=True, lora_r=8, lora_alpha=16)
 
-def run_folder(parent, name='sft_routing_20260131_120000', plan=(), dataset=None, fail=None, **metrics):
+def run_folder(parent, name='sft_routing_20260131_120000', plan=(), dataset=None, fail=None, method='sft', **metrics):
     "A run written by the real `Run`, its results typed in"
     folder = Path(parent)/name
     folder.mkdir(parents=True)
@@ -36,7 +36,7 @@ def run_folder(parent, name='sft_routing_20260131_120000', plan=(), dataset=None
             if dataset: await stage(run, 'split', lambda: Typed('dataset', id=dataset))
             for n in range(6): append_line(folder/'metrics.jsonl', dict(step=n+1, loss=1-.1*n, **(dict(eval_loss=.9-.1*n) if n%2 else {})))
             if fail: raise fail
-            await stage(run, 'train', lambda: Typed('trained', method='sft', adapter='adapter', metrics={**dict(train_loss=.5, train_samples=64, train_examples=64, epochs_completed=3., used_validation_split=True, eval_loss=.6, eval_samples=8, val_examples=8), **metrics}))
+            await stage(run, 'train', lambda: Typed('trained', method=method, adapter='adapter', metrics={**dict(train_loss=.5, train_samples=64, train_examples=64, epochs_completed=3., used_validation_split=True, eval_loss=.6, eval_samples=8, val_examples=8), **metrics}))
             await stage(run, 'evaluate', lambda: Typed('evaluation', **EVALUATION))
             await stage(run, 'register', lambda: Typed('registered', adapter_id='ad-0123456789abcdef', name='routing', version='1.0.0'))
     try: asyncio.run(work())
@@ -115,7 +115,7 @@ def test_experiments_are_listed_detailed_and_compared_from_phoenix(learned, tmp_
     assert set(df.run_id)=={failed.name, second.name, folder.name}
     assert list(df.time)==sorted(df.time, reverse=True)
     of = lambda **k: set(asyncio.run(X.list_experiments(provider, project, **k)).run_id)
-    assert of(agent_type='billing')=={failed.name} and of(method='sft')=={folder.name, second.name} and len(of(limit=1))==1 and of(agent_type='nobody')==set()
+    assert of(agent_type='billing')=={failed.name} and of(method='sft')=={folder.name} and of(method='dpo')=={second.name} and len(of(limit=1))==1 and of(agent_type='nobody')==set()
     with pytest.raises(FtkitError, match='limit=0'): of(limit=0)
     row = df.set_index('run_id').loc[folder.name]
     assert (row.base_accuracy, row.adapter_accuracy, row.p_value, row.verdict, row.adapter_id)==(.6, .9, .002, 'better', 'ad-0123456789abcdef') and row.overfit==pytest.approx(.2)
