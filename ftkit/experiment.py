@@ -6,7 +6,7 @@
 __all__ = ['WHERE', 'DATASETS', 'PARAMS', 'MOST_SOURCES', 'CURVES', 'facts_of', 'sources', 'known', 'data_attributes',
            'experiment_attributes', 'as_attributes', 'timeline', 'span_ids', 'Traced', 'traced', 'history_of',
            'metric_events', 'stage_spans', 'experiment_spans', 'keep_spans', 'used_in', 'server_of', 'send_kept',
-           'ended', 'tell', 'told', 'pending', 'sync', 'Experiment', 'experiment_of', 'read_experiment',
+           'ended', 'tell', 'recorded', 'pending', 'sync', 'Experiment', 'experiment_of', 'read_experiment',
            'read_experiments', 'details_table', 'newest_runs', 'fetch_experiments', 'experiments_frame', 'chosen',
            'list_experiments', 'without_own', 'get_experiment_details', 'compare_experiments', 'side_by_side']
 
@@ -247,7 +247,7 @@ async def tell(
     except Exception as e: run.say(f'the experiment was not sent to Phoenix ({clip(e, 200) or type(e).__name__}); the run stands, and `ftkit sync` sends it later') # the run must stand whatever this was
 
 @asynccontextmanager
-async def told(
+async def recorded(
     run, # a `Run`
     provider=None, # the provider it learns from
     annotate_sources:bool=False, # also say on every source span which adapter used it

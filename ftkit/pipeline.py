@@ -24,7 +24,7 @@ from .data.redact import redact
 from .data.split import Split, certificate, split
 from .data.version import load_version, note_adapter, save_version
 from .evals.compare import EvaluationResult, card_figures, evaluate_safely, headline
-from .experiment import told, without_own
+from .experiment import recorded, without_own
 from .hub import upload_adapter, write_card
 from .models import resolve_base
 from .passport import add_figures
@@ -369,7 +369,7 @@ async def finetune(
 ) -> OrchestrationResult:
     "Turn a project's traces into a registered adapter, and say whether it is better than its base."
     run, config, base = open_run(config, fields, resume, say)
-    async with told(run, telemetry_provider, annotate_sources):
+    async with recorded(run, telemetry_provider, annotate_sources):
         if config.dataset: dataset = await stage(run, 'dataset', lambda: stored(config), Dataset)
         else:
             found   = await stage(run, 'extract', lambda: extract(telemetry_provider, config, policy), Extraction)

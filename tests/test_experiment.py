@@ -31,7 +31,7 @@ def run_folder(parent, name='sft_routing_20260131_120000', plan=(), dataset=None
     write_json(folder/'plan.json', {**PLAN, **dict(plan)})
     async def work():
         run = Run(folder, lambda line: None)
-        async with X.told(run):
+        async with X.recorded(run):
             await stage(run, 'extract', lambda: Typed('extraction', counts=dict(total_spans=120, approved_count=80, rejected_count=12, preference_pairs=3)))
             if dataset: await stage(run, 'split', lambda: Typed('dataset', id=dataset))
             for n in range(6): append_line(folder/'metrics.jsonl', dict(step=n+1, loss=1-.1*n, **(dict(eval_loss=.9-.1*n) if n%2 else {})))
@@ -135,7 +135,7 @@ def test_a_run_that_failed_was_told_and_went_on_is_listed_as_it_ended(phoenix_se
     assert list(asyncio.run(X.sync(tmp_path, phoenix_server.endpoint)).values())==[2]
     async def resumed():
         run = Run(folder, lambda line: None)
-        async with X.told(run): await stage(run, 'train', lambda: Typed('trained', method='sft', adapter='adapter', metrics=dict(train_loss=.4)))
+        async with X.recorded(run): await stage(run, 'train', lambda: Typed('trained', method='sft', adapter='adapter', metrics=dict(train_loss=.4)))
     asyncio.run(resumed())
     assert X.pending(folder)
     asyncio.run(X.sync(folder, phoenix_server.endpoint))
@@ -178,7 +178,7 @@ def test_a_run_that_failed_before_it_had_data_is_not_told(tmp_path):
     run = Run(tmp_path/'auto_routing_20260131_120000', lambda line: None)
     run.folder.mkdir()
     async def work():
-        async with X.told(run): await stage(run, 'extract', lambda: 1/0)
+        async with X.recorded(run): await stage(run, 'extract', lambda: 1/0)
     with pytest.raises(ZeroDivisionError): asyncio.run(work())
     assert not (run.folder/'experiment').exists() and not X.pending(run.folder) and asyncio.run(X.sync(tmp_path, 'http://127.0.0.1:9'))=={}
 
