@@ -8,7 +8,6 @@ from ftkit.core import FtkitError, read_json
 from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore, decide
 from ftkit.data.synth import SyntheticDataService
 from ftkit.data.version import load_version
-from ftkit.core import FtkitError, read_json, write_json
 from ftkit.experiment import get_experiment_details
 from ftkit.models import load
 from ftkit.passport import read_passport
