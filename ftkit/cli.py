@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['app', 'adapters_app', 'JSON', 'TENANT', 'answer', 'mistakes', 'aside', 'aloud', 'train', 'run_finetune',
-           'resumed_provider', 'demo', 'phoenix', 'adapter_lines', 'adapters', 'show', 'activate', 'rollback', 'review']
+           'resumed_provider', 'demo', 'phoenix', 'adapter_lines', 'adapters', 'show', 'activate', 'rollback', 'sync',
+           'review']
 
 # %% ../nbs/92_cli.ipynb #dc607a89
 import json, sys
@@ -62,6 +63,7 @@ def train(
     config:Annotated[str, typer.Option(help='YAML or JSON file with fields of the plan.')]=None,
     set_:Annotated[list[str], typer.Option('--set', help='One field of the plan, e.g. learning_rate=1e-4. May be repeated.')]=None,
     resume:Annotated[str, typer.Option(help='A run to go on with.')]=None,
+    annotate_sources:Annotated[bool, typer.Option('--annotate-sources', help='Say in Phoenix, on every span that was trained on, which adapter used it.')]=False,
     as_json:JSON=False,
 ):
     "Fine-tune an adapter from telemetry or a stored dataset."
@@ -70,17 +72,17 @@ def train(
         given = dict(project=project, agent_type=agent_type, tenant_id=tenant, dataset=dataset, base_model=base_model)
         fields = {'model_type': 'llm', **(read_config(config) if config else {}), **{k: v for k,v in given.items() if v is not None}, **parse_settings(set_ or ())}
         if dataset: fields.setdefault('project', 'dataset')
-        answer(run_finetune(fields, endpoint, file, resume, aside if as_json else aloud), as_json)
+        answer(run_finetune(fields, endpoint, file, resume, annotate_sources, aside if as_json else aloud), as_json)
 
 # %% ../nbs/92_cli.ipynb #ff213cd9
-def run_finetune(fields, endpoint, file, resume, say):
+def run_finetune(fields, endpoint, file, resume, annotate_sources, say):
     "Choose the provider a command line asks for, and run."
     from ftkit.pipeline import finetune_sync
     from ftkit.telemetry import FileProvider, PhoenixProvider
-    if resume: return finetune_sync(telemetry_provider=resumed_provider(resume, endpoint, file, fields), resume=resume, say=say)
+    if resume: return finetune_sync(telemetry_provider=resumed_provider(resume, endpoint, file, fields), resume=resume, annotate_sources=annotate_sources, say=say)
     if not fields.get('project'): raise FtkitError('which project? give --project NAME (and --agent-type), --dataset ID, or --resume RUN')
     provider = None if fields.get('dataset') else FileProvider(file, fields['tenant_id'], fields['project']) if file else PhoenixProvider(fields['tenant_id'], fields['project'], endpoint)
-    return finetune_sync(telemetry_provider=provider, say=say, **fields)
+    return finetune_sync(telemetry_provider=provider, annotate_sources=annotate_sources, say=say, **fields)
 
 # %% ../nbs/92_cli.ipynb #40cb9958
 def resumed_provider(resume, endpoint, file, fields):
@@ -163,6 +165,20 @@ def rollback(agent_type:str, tenant:TENANT='default', reason:Annotated[str, type
         from ftkit.registry import AdapterRegistry
         record = AdapterRegistry().rollback(tenant, agent_type, reason=reason)
         answer(record, as_json, lambda r: adapter_lines([r]) if r else f'{agent_type} answers with its base model')
+
+# %% ../nbs/92_cli.ipynb #919307a5
+@app.command()
+def sync(
+    output_dir:Annotated[str, typer.Option(help='Where the run folders are.')]='outputs/adapters',
+    endpoint:Annotated[str, typer.Option(help='Address of Phoenix.')]=None,
+    as_json:JSON=False,
+):
+    "Send the experiments that Phoenix has not heard of."
+    with mistakes():
+        import asyncio
+
+        from ftkit.experiment import sync as send_pending
+        answer(asyncio.run(send_pending(output_dir, endpoint)), as_json, lambda sent: '\n'.join(f'{run}: {n} spans' for run,n in sent.items()) or 'nothing to send')
 
 # %% ../nbs/92_cli.ipynb #bdab53fe
 @app.command()

@@ -16,7 +16,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote, unquote
 from .core import FtkitError, atomic_dir, clip, content_hash, file_hash, home, one_of, read_json, write_text
-from .models import effect, load, resolve_base
+from .models import effect, load
 from .passport import WANTED, check_adapter, inventory, read_passport, refuse, tree_hash
 from .registry import AdapterRegistry, copy_files, default_registry
 
@@ -349,7 +349,6 @@ def load_checked(
 ): # `Model`
     "Load an adapter on its base, refusing what is wrong with either or with both together."
     folder = resolve_adapter_path(adapter)
-    check_adapter(folder, resolve_base(base))
     model = load(base, folder, **kwargs)
     if model.switchable and not max(effect(model, p) for p in prompts)>0: refuse('no effect', f'{folder} changes nothing on {len(prompts)} prompts; its weights were skipped when it was loaded')
     return model

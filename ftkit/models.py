@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['WANTED', 'check_folder', 'cached', 'from_hub', 'resolve_base', 'best_device', 'best_dtype', 'quietly', 'Model',
-           'load_base', 'adapter_file', 'check_keys', 'add_adapter', 'load', 'base_only', 'effect', 'render', 'to_ids',
-           'closing_id', 'answer_ids', 'check_fits', 'padded', 'accepted', 'shared_prefix', 'Trie', 'trie_of',
-           'tree_inputs', 'why_plain', 'LabelScores', 'score_labels', 'answer_logprobs', 'generate', 'load_embedder',
-           'embed']
+           'load_base', 'adapter_file', 'check_keys', 'add_adapter', 'check_files', 'load', 'base_only', 'effect',
+           'render', 'to_ids', 'closing_id', 'answer_ids', 'check_fits', 'padded', 'accepted', 'shared_prefix', 'Trie',
+           'trie_of', 'tree_inputs', 'why_plain', 'LabelScores', 'score_labels', 'answer_logprobs', 'generate',
+           'load_embedder', 'embed']
 
 # %% ../nbs/33_models.ipynb #288a1cd9
 import copy, inspect, re, warnings
@@ -19,6 +19,7 @@ import numpy as np
 
 from .core import FtkitError, read_json
 from .data.formats import for_template
+from .passport import check_adapter
 
 # %% ../nbs/33_models.ipynb #dac27564
 def check_folder(
@@ -182,12 +183,19 @@ def add_adapter(
     return Model(network.eval(), model.tokenizer, model.base, str(folder))
 
 # %% ../nbs/33_models.ipynb #80a1a7a7
+def check_files(
+    base, # anything `resolve_base` takes
+    adapter, # a folder
+):
+    "Refuse an adapter by what its files say, before anything loads them."
+    check_adapter(adapter, resolve_base(base))
+
 def load(
     base, # anything `resolve_base` takes
     adapter=None, # folder of an adapter, or of a fully fine-tuned model
     dtype:str|None=None, # 'float32', 'bfloat16', ...; `None` asks the hardware
     device:str|None=None, # 'cpu', 'cuda', ...; `None` asks the hardware
-    check=None, # (base, adapter) -> None; raises to refuse the adapter unread
+    check=check_files, # (base, adapter) -> None; raises to refuse the adapter unread; `None` trusts it
 ) -> Model:
     "Load a base model, with its adapter if one is given."
     if adapter is None: return load_base(base, dtype, device)
@@ -546,6 +554,7 @@ def load_embedder(
     from sentence_transformers import SentenceTransformer
     folder = resolve_base(base) if adapter is None else Path(adapter)
     if adapter is not None and not (folder/'modules.json').exists(): raise FtkitError(f'{folder} is not an embedding model: modules.json is missing; give the folder that the training run calls `adapter`')
+    if adapter is not None: check_files(base, folder)
     with quietly(): return SentenceTransformer(str(folder), device=device or best_device(), trust_remote_code=False, local_files_only=True)
 
 # %% ../nbs/33_models.ipynb #b26dc2a4

@@ -7,8 +7,8 @@ __all__ = ['MOST_FILES', 'KINDS', 'WANTED', 'MAGIC', 'BITS', 'Tensor', 'EXPONENT
            'UNSEALED', 'AdapterRefused', 'refuse', 'inventory', 'tree_hash', 'check_kind', 'plausible', 'read_header',
            'tensor_table', 'scan', 'check_config', 'check_json', 'lora_pairs', 'check_ranks', 'check_numbers',
            'weight_files', 'weights_hash', 'base_shapes', 'find_module', 'check_fit', 'tokenizer_hashes', 'sealed',
-           'libraries', 'write_passport', 'read_passport', 'check_passport', 'add_figures', 'Checked', 'check_lora',
-           'check_full', 'check_adapter']
+           'libraries', 'public_name', 'name_base', 'write_passport', 'read_passport', 'check_passport', 'add_figures',
+           'Checked', 'check_lora', 'check_full', 'check_adapter']
 
 # %% ../nbs/29_passport.ipynb #5fa3f763
 import json, math, os, re, stat
@@ -333,6 +333,24 @@ def libraries() -> dict: # name -> version
         except PackageNotFoundError: pass
     return found
 
+# %% ../nbs/29_passport.ipynb #c6297e93
+def public_name(
+    base_model:str, # a name, or a folder on this machine
+) -> str:
+    "How to name a base to others: `ftkit-tiny` for the one that comes with ftkit, otherwise as given."
+    from ftkit.tiny import tiny_base
+    return 'ftkit-tiny' if os.path.isdir(base_model) and weights_hash(base_model)==weights_hash(tiny_base()) else str(base_model)
+
+def name_base(
+    folder:Path, # an adapter's folder
+    name:str, # of its base
+):
+    "Let an adapter name its base as others know it; a card that says otherwise goes."
+    path = folder/'adapter_config.json'
+    if not path.exists() or (folder/'modules.json').exists(): return # sentence-transformers finds the base by this entry
+    write_json(path, {**read_json(path), 'base_model_name_or_path': name})
+    (folder/'README.md').unlink(missing_ok=True)
+
 # %% ../nbs/29_passport.ipynb #333cf9d5
 def write_passport(
     folder, # an adapter's folder
@@ -350,7 +368,8 @@ def write_passport(
     "Record what an adapter is made of, beside it."
     folder = Path(folder)
     (folder/'passport.json').unlink(missing_ok=True)
-    seen = check_adapter(folder, base)
+    seen, base_model = check_adapter(folder, base), public_name(base_model)
+    name_base(folder, base_model)
     speaks = tokenizer_hashes(folder) if (folder/'tokenizer.json').exists() else tokenizer_hashes(base) if base else dict(tokenizer=None, template=None)
     passport = dict(layout=1, kind=seen.kind, base=dict(name=base_model, revision=revision, weights=weights_hash(base) if base else None), **speaks,
         training_method=training_method, dataset=dataset, config=content_hash(config, 64) if config else None, run_id=run_id, parents=list(parents),

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MACHINE', 'check_plan', 'plan_of', 'earlier_plan', 'open_run', 'policy_of', 'extract', 'curate', 'Dataset', 'divide',
            'stored', 'Choice', 'choose_method', 'with_approved', 'where_approved', 'told', 'train', 'examine',
-           'Registered', 'register', 'OrchestrationResult', 'report', 'waiting', 'finetune', 'finetune_sync',
-           'FinetuningOrchestrator', 'demo']
+           'Registered', 'describe', 'register', 'OrchestrationResult', 'report', 'waiting', 'finetune',
+           'finetune_sync', 'FinetuningOrchestrator', 'demo']
 
 # %% ../nbs/90_pipeline.ipynb #1ce8892b
 import asyncio, os
@@ -23,13 +23,15 @@ from .data.extract import AnnotationPolicy, Extraction, not_empty, pull
 from .data.redact import redact
 from .data.split import Split, certificate, split
 from .data.version import load_version, note_adapter, save_version
-from .evals.compare import EvaluationResult, evaluate_safely
-from .hub import upload_adapter
+from .evals.compare import EvaluationResult, card_figures, evaluate_safely, headline
+from .experiment import recorded
+from .hub import upload_adapter, write_card
 from .models import resolve_base
+from .passport import add_figures
 from .plan import OrchestrationConfig
 from .registry import AdapterRegistry
 from .select import AwaitingApproval, MethodAnalysis, TrainingMethodSelector, require
-from .track import Run, find_run, new_folder, stage, working, write_report
+from .track import Run, find_run, new_folder, stage, write_report
 from .train.base import Trained
 from .train.preflight import fit_rows
 from .train.run import TrainJob, resolve, row_limit, train_here
@@ -271,6 +273,17 @@ class Registered:
     def _repr_markdown_(self): return f'`{self.adapter_id}`: {self.name}, version {self.version}. It serves once `AdapterRegistry().activate_adapter({self.adapter_id!r})` is called.'
 
 # %% ../nbs/90_pipeline.ipynb #a455a44a
+def describe(
+    path, # the adapter's folder
+    config, # `OrchestrationConfig`
+    verdict, # `EvaluationResult` or `None`
+):
+    "Write what the evaluation found beside the adapter, for programs and for people."
+    if verdict and verdict.comparisons: add_figures(path, card_figures(verdict))
+    about = f'An adapter for {config.subject}, learned from feedback on the project {config.project}.'+(f' The evaluation said: {headline(verdict)}.' if verdict else '')
+    write_card(path, slug(config.subject), about, 'text-generation' if config.model_type=='llm' else 'sentence-similarity')
+
+# %% ../nbs/90_pipeline.ipynb #0a0200bd
 def register(
     run, # `Run`
     config, # `OrchestrationConfig`
@@ -281,6 +294,7 @@ def register(
 ) -> Registered:
     "Keep the adapter in the registry, with its report and where it came from."
     registry, name, path = AdapterRegistry(), slug(config.subject), run.folder/trained.adapter
+    describe(path, config, verdict)
     uri = upload_adapter(path, config.adapter_storage_uri) if config.adapter_storage_uri else None
     taken = {a.version for a in registry.list_adapters(config.tenant_id, name=name)}
     version = config.adapter_version if config.adapter_version not in taken else None
@@ -349,12 +363,13 @@ async def finetune(
     resume=None, # a run folder or its name, to go on with
     policy=None, # an `AnnotationPolicy`, for labels of your own
     in_process:bool=False, # train in this process, for debugging
+    annotate_sources:bool=False, # say in Phoenix, on every span that was trained on, which adapter used it
     say=print, # called with each line meant for a person
     **fields, # of `OrchestrationConfig`: tenant_id, project, model_type, agent_type, base_model, ...
 ) -> OrchestrationResult:
     "Turn a project's traces into a registered adapter, and say whether it is better than its base."
     run, config, base = open_run(config, fields, resume, say)
-    with working(run):
+    async with recorded(run, telemetry_provider, annotate_sources):
         if config.dataset: dataset = await stage(run, 'dataset', lambda: stored(config), Dataset)
         else:
             found   = await stage(run, 'extract', lambda: extract(telemetry_provider, config, policy), Extraction)

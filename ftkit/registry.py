@@ -4,10 +4,9 @@
 
 # %% auto #0
 __all__ = ['MIGRATIONS', 'ADAPTERS', 'SLOTS', 'HISTORY', 'ANY', 'check_text', 'check_version', 'check_alias', 'next_version',
-           'AdapterRecord', 'Adapters', 'migrate', 'schema_version', 'open_engine', 'transaction', 'Store',
-           'copy_files', 'staged', 'blob', 'intact', 'keep', 'Versions', 'Listing', 'Registering', 'clean_row',
-           'from_passport', 'Shelf', 'StaleActivation', 'Move', 'Switch', 'Serving', 'Back', 'AdapterRegistry',
-           'default_registry', 'sweep']
+           'AdapterRecord', 'Adapters', 'migrate', 'schema_version', 'Store', 'copy_files', 'staged', 'blob', 'intact',
+           'keep', 'Versions', 'Listing', 'Registering', 'clean_row', 'from_passport', 'Shelf', 'StaleActivation',
+           'Move', 'Switch', 'Serving', 'Back', 'AdapterRegistry', 'default_registry', 'sweep']
 
 # %% ../nbs/70_registry.ipynb #89b86f4d
 import copy, errno, hashlib, json, os, re, shutil, tempfile, unicodedata
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 import sqlalchemy as sa
 from .core import FtkitError, check_name, clip, content_hash, file_hash, fsync, home, html_table, now, one_of, to_json
+from .database import open_engine, transaction
 from .passport import check_adapter, inventory, read_passport, tree_hash
 
 # %% ../nbs/70_registry.ipynb #c62bc5ba
@@ -152,52 +152,6 @@ ADAPTERS = _table('registry_adapters', 'seq id tenant_id name version agent_type
 SLOTS = _table('registry_slots', 'tenant_id slot adapter_id generation')
 HISTORY = _table('registry_history', 'tenant_id slot generation action adapter_id previous_id under actor reason at')
 
-# %% ../nbs/70_registry.ipynb #c2394209
-def _sqlite_engine(url):
-    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
-    @sa.event.listens_for(engine, 'connect')
-    def _(db, _):
-        db.isolation_level = None # SQLAlchemy's `begin` event below says when a transaction starts
-        db.execute('PRAGMA busy_timeout=30000')
-        if db.execute('PRAGMA journal_mode').fetchone()[0]!='delete': db.execute('PRAGMA journal_mode=DELETE').fetchone()
-        db.execute('PRAGMA synchronous=FULL')
-    @sa.event.listens_for(engine, 'begin')
-    def _(conn): conn.exec_driver_sql('BEGIN IMMEDIATE' if conn.get_execution_options().get('write') else 'BEGIN')
-    return engine
-
-# %% ../nbs/70_registry.ipynb #fb30bf0f
-def _postgres_engine(url):
-    engine = sa.create_engine(url, pool_pre_ping=True, pool_size=2, connect_args=dict(connect_timeout=10))
-    @sa.event.listens_for(engine, 'begin')
-    def _(conn):
-        if conn.get_execution_options().get('write'): conn.exec_driver_sql('SELECT pg_advisory_xact_lock(7047201)')
-    return engine
-
-# %% ../nbs/70_registry.ipynb #ca236ffe
-def open_engine(
-    url:str, # `sqlite:///path` or `postgresql://user@host/database`
-):
-    "An SQLAlchemy engine whose writers wait their turn."
-    try: parsed = sa.make_url(url)
-    except sa.exc.ArgumentError: raise FtkitError(f'{url!r} is not a database URL; write sqlite:///path/registry.db or postgresql://user@host/database') from None
-    kind = one_of(parsed.get_backend_name(), ('sqlite', 'postgresql', 'postgres'), 'registry database')
-    if kind=='sqlite' and parsed.database in (None, '', ':memory:'): raise FtkitError(f'{url!r} names no file, and a registry must outlive its process; write sqlite:///path/registry.db')
-    if kind=='sqlite': return _sqlite_engine(parsed)
-    try: return _postgres_engine(parsed.set(drivername='postgresql+psycopg'))
-    except ImportError as e: raise FtkitError('a registry on PostgreSQL needs its driver: pip install "psycopg[binary]"') from e
-
-# %% ../nbs/70_registry.ipynb #fc90f689
-@contextmanager
-def transaction(
-    engine, # from `open_engine`
-    write:bool=False, # take the writers' lock first
-):
-    "A connection for the length of a block; all of it happens, or none."
-    try:
-        with engine.connect().execution_options(write=write) as conn, conn.begin(): yield conn
-    except (sa.exc.OperationalError, sa.exc.InterfaceError) as e:
-        raise FtkitError(f'the registry at {engine.url.render_as_string()} did not answer: {clip(e.orig, 200)}; check that it runs and that you may write to it') from e
-
 # %% ../nbs/70_registry.ipynb #d2901236
 class Store:
     "A database, the folder of files beside it, and who is asking."
@@ -218,14 +172,14 @@ class Store:
         "The engine of this process, its tables up to date."
         if self._pid!=os.getpid():
             if self._engine is not None: self._engine.dispose(close=False) # those connections belong to the parent
-            engine = open_engine(self.url)
-            with transaction(engine) as c: have = schema_version(c)
+            engine = open_engine(self.url, 'registry')
+            with transaction(engine, what='the registry') as c: have = schema_version(c)
             if have!=len(MIGRATIONS):
-                with transaction(engine, write=True) as c: migrate(c)
+                with transaction(engine, write=True, what='the registry') as c: migrate(c)
             self._engine, self._pid = engine, os.getpid()
         return self._engine
 
-    def _tx(self, write=False): return transaction(self.engine, write)
+    def _tx(self, write=False): return transaction(self.engine, write, 'the registry')
     def __getstate__(self): return {**self.__dict__, '_engine': None, '_pid': None}
     def __repr__(self): return f'{type(self).__name__}({sa.make_url(self.url).render_as_string()})'
 

@@ -658,15 +658,17 @@ def _hex(span, value, digits, what):
     raise FtkitError(f'{what} {value!r} of span {span.name!r} is not {digits} hex digits, which Phoenix needs; give it one, e.g. ftkit.samples.hex_id({value!r}, n={digits})')
 
 def _otel(span, resource): # a span of the OpenTelemetry SDK
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.trace import SpanContext, TraceFlags
+    from opentelemetry.sdk.trace import Event, ReadableSpan
+    from opentelemetry.trace import Link, SpanContext, TraceFlags
     from opentelemetry.trace.status import Status, StatusCode
     if not span.start_time: raise FtkitError(f'span {span.span_id} has no start time')
-    context = lambda sid: SpanContext(_hex(span, span.trace_id, 32, 'trace_id'), _hex(span, sid, 16, 'span_id'), False, TraceFlags(1))
+    context = lambda sid, trace=span.trace_id: SpanContext(_hex(span, trace, 32, 'trace_id'), _hex(span, sid, 16, 'span_id'), False, TraceFlags(1))
     ns = lambda t: int(t.timestamp())*10**9+t.microsecond*1000
+    events = [Event(e['name'], e['attributes'], ns(as_time(e['time']))) for e in getattr(span, 'events', ())]
+    links = [Link(context(sid, trace)) for sid,trace in getattr(span, 'links', ())]
     code = StatusCode[one_of(span.status, ('OK', 'ERROR', 'UNSET'), 'status')]
     return ReadableSpan(span.name, context(span.span_id), context(span.parent_id) if span.parent_id else None, resource, otel_attributes(span),
-        status=Status(code, span.status_message if code is StatusCode.ERROR else None), start_time=ns(span.start_time), end_time=ns(span.end_time or span.start_time))
+        status=Status(code, span.status_message if code is StatusCode.ERROR else None), start_time=ns(span.start_time), end_time=ns(span.end_time or span.start_time), events=events, links=links)
 
 # %% ../nbs/10_telemetry.ipynb #71ecd9f9
 async def _post_spans(wire, client, spans, project): # one OTLP request, or two halves where it does not fit

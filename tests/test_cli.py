@@ -43,3 +43,12 @@ def test_a_config_file_gives_fields_and_the_command_line_wins(tmp_path):
 def test_json_output_is_json_and_nothing_else(fresh_home):
     result = run(app, ['adapters', '--tenant', 'acme', '--json'])
     assert result.exit_code==0 and json.loads(result.stdout)==[]
+
+def test_sync_sends_what_was_kept_and_says_so(phoenix_server, tmp_path):
+    from test_experiment import run_folder
+    run_folder(tmp_path, plan=dict(project='cli-sync'))
+    first, again = (run(app, ['sync', '--output-dir', str(tmp_path), '--endpoint', phoenix_server.endpoint]) for _ in range(2))
+    assert first.stdout=='sft_routing_20260131_120000: 5 spans\n' and again.stdout=='nothing to send\n'
+    run_folder(tmp_path, 'sft_routing_20260131_130000')
+    away = run(app, ['sync', '--output-dir', str(tmp_path), '--endpoint', f'http://127.0.0.1:{free_port()}'])
+    assert away.exit_code==2 and 'no Phoenix answers' in away.stderr

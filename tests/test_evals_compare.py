@@ -10,6 +10,7 @@ torch.set_num_threads(1) # small models gain nothing from more, and lose a lot o
 from ftkit.core import InstructionExample, PreferencePair, Triplet, home, plain
 from ftkit.data.split import certificate
 from ftkit.evals import compare as C
+from ftkit.experiment import as_attributes
 from ftkit.models import answer_ids, load_base, padded, quietly, to_ids
 from ftkit.tiny import random_base
 
@@ -64,7 +65,7 @@ def test_a_model_that_learned_is_found_better_with_all_figures(base, taught):
     assert r.adapter_metrics['accuracy']>.9 and r.adapter_metrics['generated_accuracy']>.9 and r.adapter_metrics['hallucination_rate']<.1 and r.base_metrics['hallucination_rate']==1
     assert r.adapter_metrics['latency_ms']>0 and r.improvements['latency_ms']==pytest.approx(r.adapter_metrics['latency_ms']-r.base_metrics['latency_ms'])
     assert r.guards['hallucination_rate']=='kept' and len(r.details['reliability']['adapter'])==10 and r.examples[0]['base']!=r.examples[0]['adapter']
-    a = C.as_attributes(r)
+    a = as_attributes(r)
     assert a['metrics.adapter.accuracy']==r.adapter_metrics['accuracy'] and a['improvement.significant'] is True and a['evaluation.test_size']==50 and a['evaluation.agent_type']=='routing'
     assert {f'metrics.{s}.{k}' for s in ('base', 'adapter') for k in ('accuracy', 'confidence', 'error_rate', 'hallucination_rate', 'latency_ms')}<=set(a)
     assert {f'improvement.{k}' for k in ('accuracy', 'confidence', 'error_reduction', 'latency_overhead', 'significant', 'p_value')}<=set(a)
@@ -118,7 +119,7 @@ def test_structured_and_free_text_are_measured_in_their_own_way(base, adapter):
     r = C.evaluate(base, adapter, shape, **CPU)
     assert r.task=='structured' and {'f1', 'precision', 'recall', 'parse_rate', 'mean_logprob'}<=set(r.adapter_metrics) and r.decides=='f1'
     t = C.evaluate(base, adapter, [ask(n, f'It is the colour number {n}.') for n in range(12)], **CPU)
-    assert t.task=='text' and {'token_f1', 'exact_match', 'mean_logprob'}<=set(t.adapter_metrics) and C.as_attributes(t)['metrics.base.accuracy']==t.base_metrics['token_f1']
+    assert t.task=='text' and {'token_f1', 'exact_match', 'mean_logprob'}<=set(t.adapter_metrics) and as_attributes(t)['metrics.base.accuracy']==t.base_metrics['token_f1']
 
 
 def test_a_gain_in_likelihood_shows_in_free_text(base, taught):
@@ -150,7 +151,7 @@ def test_a_row_that_cannot_be_read_costs_only_itself(base, adapter):
     long = replace(ROWS[3], input='apple '*3000)
     r = C.evaluate(base, adapter, [*ROWS[:9], long], trained_on=ROWS[10:], **CPU)
     assert r.adapter_metrics['error_rate']==pytest.approx(.1) and any('do not fit' in w for w in r.warnings) and r.test_size==10
-    assert C.as_attributes(r)['improvement.error_reduction']==0
+    assert as_attributes(r)['improvement.error_reduction']==0
 
 
 def test_when_no_row_can_be_read_the_reason_is_given(base, adapter):
@@ -163,10 +164,10 @@ def test_whatever_goes_wrong_is_a_warning_and_not_an_error(what, base, adapter, 
     given = dict(base=base, adapter=adapter, examples=ROWS[:8], **CPU)
     given |= {'no rows': dict(examples=[]), 'no base': dict(base='acme/nowhere'), 'no adapter': dict(adapter=tmp_path), 'bad task': dict(task='poetry'), 'bad metric': dict(decides='elegance'),
               'a leak': dict(certificate=certificate(ROWS[:8], ROWS[:8])), 'another split': dict(certificate=certificate(ROWS[40:60], ROWS[20:28]))}[what]
-    says = {'no rows': 'no test data', 'no base': 'neither a folder', 'no adapter': 'is not an adapter', 'bad task': 'is not one of', 'bad metric': 'is not one of', 'a leak': 'leaks', 'another split': 'does not cover'}[what]
+    says = {'no rows': 'no test data', 'no base': 'neither a folder', 'no adapter': 'neither an adapter', 'bad task': 'is not one of', 'bad metric': 'is not one of', 'a leak': 'leaks', 'another split': 'does not cover'}[what]
     r = C.evaluate_safely(**given)
     assert r.task=='none' and says in r.warnings[0] and not r.improvement_significant and r.verdict=='cannot tell'
-    assert C.as_attributes(r)['evaluation.verdict']=='cannot tell' and 'not evaluated' in str(r) and r._repr_markdown_()
+    assert as_attributes(r)['evaluation.verdict']=='cannot tell' and 'not evaluated' in str(r) and r._repr_markdown_()
     r.save(tmp_path); assert C.EvaluationResult.load(tmp_path)==r
     with pytest.raises(Exception): C.evaluate(**given) # noqa: B017 the unsafe one says it aloud
 
@@ -187,9 +188,12 @@ def test_copies_of_test_rows_count_once_and_are_mentioned(base, adapter):
 def test_an_adapter_that_does_nothing_is_named(base, adapter, tmp_path):
     from safetensors.torch import load_file, save_file
     idle = shutil.copytree(adapter, tmp_path/'idle')
-    save_file({k: v*0 if 'lora_B' in k else v for k,v in load_file(idle/'adapter_model.safetensors').items()}, idle/'adapter_model.safetensors')
+    put = lambda times: save_file({k: v*times if 'lora_B' in k else v for k,v in load_file(adapter/'adapter_model.safetensors').items()}, idle/'adapter_model.safetensors')
+    put(1e-30) # not zero, and lost in every sum
     r = C.evaluate(base, idle, ROWS[:8], **CPU)
     assert any('does nothing' in w for w in r.warnings) and r.p_value==1 and r.base_metrics==r.adapter_metrics
+    put(0)
+    assert 'changes nothing' in C.evaluate_safely(base, idle, ROWS[:8], **CPU).warnings[0]
 
 
 def test_the_sample_is_the_same_in_any_order_and_mostly_the_same_after_growth():

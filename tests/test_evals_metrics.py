@@ -50,6 +50,25 @@ def test_the_order_of_rows_changes_no_calibration_error(rows, rnd):
     assert M.calibration_error(*zip(*rows))==pytest.approx(M.calibration_error(*zip(*mixed)))
 
 
+@pytest.mark.parametrize('seed', range(3))
+def test_groups_of_equal_size_agree_with_scikit_learns_quantiles(seed):
+    from sklearn.calibration import calibration_curve
+    rng = np.random.default_rng(seed)
+    conf = rng.permutation(np.linspace(.2, .99, 200))
+    right = (rng.random(200)<conf).astype(float)
+    share, mean = calibration_curve(right, conf, n_bins=10, strategy='quantile')
+    ours = np.array(M.reliability(conf, right, 10))
+    assert ours[:, 0]==pytest.approx(mean, abs=.005) and ours[:, 1]==pytest.approx(share, abs=.05)
+    assert M.calibration_error(conf, right)==pytest.approx(np.abs(share-mean).mean(), abs=.01)
+
+
+def test_latency_is_the_median_and_the_95th_percentile():
+    from scipy.stats import scoreatpercentile
+    ms = np.random.default_rng(0).gamma(2, 20, 101)
+    assert M.latency_metrics(ms)==dict(latency_ms=pytest.approx(np.sort(ms)[50]), latency_p95_ms=pytest.approx(scoreatpercentile(ms, 95)))
+    assert all(np.isnan(v) for v in M.latency_metrics([]).values())
+
+
 def test_groups_of_the_reliability_plot_have_equal_size_and_hold_every_row():
     p, y = random_rows(1, 103)
     rows = M.reliability(p.max(1), p.argmax(1)==y, 10)

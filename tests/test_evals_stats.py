@@ -76,6 +76,7 @@ def test_wilson_agrees_with_scipy(k, n):
 
 def test_holm_controls_the_family_and_keeps_order_and_ties():
     assert S.holm([])==[] and S.holm([.5])==[.5] and S.holm([.02, .02, .9])==pytest.approx([.06, .06, .9]) and max(S.holm([.6, .7, .8]))==1
+    assert S.holm([.01, .02, .03, .04, .05])==pytest.approx([.05, .08, .09, .09, .09]) # R: p.adjust(1:5/100, 'holm')
     false_alarms = [min(S.holm(np.random.default_rng(i).random(5)))<.05 for i in range(2000)]
     assert np.mean(false_alarms)<=.065
 

@@ -211,5 +211,5 @@ def test_nothing_is_loaded_when_the_files_are_refused(trained, tmp_path, monkeyp
     spoiled = shutil.copytree(folder, tmp_path/'spoiled')
     from safetensors.numpy import save_file
     save_file(toy_weights(), spoiled/'adapter_model.safetensors')
-    monkeypatch.setattr(hub, 'load', lambda *a, **k: pytest.fail('it was loaded'))
+    monkeypatch.setattr('ftkit.models.load_base', lambda *a, **k: pytest.fail('it was loaded'))
     with pytest.raises(AdapterRefused): hub.load_checked(base, spoiled)

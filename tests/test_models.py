@@ -212,7 +212,7 @@ def damaged(adapter, out, change):
     (lambda w: {**w, 'base_model.model.model.layers.9.self_attn.q_proj.lora_A.weight': torch.ones(4, 64)}, 'weights for 1 places')])
 @pytest.mark.filterwarnings('ignore')
 def test_an_adapter_whose_keys_do_not_fit_is_refused(folder, adapter, tmp_path, change, says):
-    with pytest.raises(FtkitError, match=says): M.load(folder, damaged(adapter, tmp_path/'a', change), 'float32', 'cpu')
+    with pytest.raises(FtkitError, match=says): M.load(folder, damaged(adapter, tmp_path/'a', change), 'float32', 'cpu', check=None)
 
 
 def test_a_pickled_adapter_is_refused_before_anything_is_loaded(folder, adapter, tmp_path):
@@ -237,7 +237,8 @@ def test_switching_off_gives_the_base_bit_for_bit_and_comes_back_after_an_error(
 
 def test_an_adapter_of_zeros_has_no_effect_and_says_so(folder, adapter, tmp_path):
     idle = damaged(adapter, tmp_path/'idle', lambda w: {k: v*0 if 'lora_B' in k else v for k,v in w.items()})
-    assert M.effect(M.load(folder, idle, 'float32', 'cpu'))==0
+    assert M.effect(M.load(folder, idle, 'float32', 'cpu', check=None))==0
+    with pytest.raises(FtkitError, match='changes nothing'): M.load(folder, idle, 'float32', 'cpu')
 
 
 def test_a_fully_tuned_model_takes_the_place_of_an_adapter(folder, tmp_path):

@@ -6,7 +6,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from safetensors.numpy import load_file, save_file
 from adapters import TARGETS, toy_adapter, toy_base, toy_weights
 from ftkit.core import FtkitError, read_json, write_json
-from ftkit.passport import AdapterRefused, add_figures, check_adapter, inventory, read_passport, tensor_table, tokenizer_hashes, weights_hash, write_passport
+from ftkit.passport import AdapterRefused, add_figures, check_adapter, inventory, public_name, read_passport, tensor_table, tokenizer_hashes, weights_hash, write_passport
+from ftkit.models import load
+from ftkit.tiny import tiny_base
 
 pytestmark = pytest.mark.usefixtures('fresh_home')
 
@@ -88,10 +90,24 @@ def reason(folder, base):
     return e.value.reason
 
 @pytest.mark.parametrize('name', CASES)
-def test_it_is_refused_for_its_own_reason(name, adapter, base):
+def test_it_is_refused_for_its_own_reason_also_by_load_before_anything_is_read(name, adapter, base, monkeypatch):
     spoil, expected = CASES[name]
     spoil(adapter)
     assert reason(adapter, base)==expected
+    monkeypatch.setattr('ftkit.models.load_base', lambda *a, **k: pytest.fail('the base was read'))
+    monkeypatch.setattr('ftkit.models.add_adapter', lambda *a, **k: pytest.fail('the adapter was read'))
+    with pytest.raises(AdapterRefused) as e: load(base, adapter)
+    assert e.value.reason==expected
+
+def test_the_base_that_comes_with_ftkit_is_named_and_not_its_place(tmp_path, base):
+    copy = shutil.copytree(tiny_base(), tmp_path/'copy')
+    assert public_name('ftkit-tiny')==public_name(str(tiny_base()))==public_name(str(copy))=='ftkit-tiny'
+    assert public_name(str(base))==str(base) and public_name('acme/tiny')=='acme/tiny'
+    adapter = toy_adapter(tmp_path/'adapter', base_model_name_or_path=str(base))
+    (adapter/'README.md').write_text(f'base_model: {base}')
+    write_passport(adapter, 'acme/tiny', base)
+    assert not [f for f in adapter.iterdir() if str(base).encode() in f.read_bytes()] and read_json(adapter/'adapter_config.json')['base_model_name_or_path']=='acme/tiny'
+    check_adapter(adapter, base)
 
 def test_a_good_adapter_passes(adapter, base):
     seen = check_adapter(adapter, base)

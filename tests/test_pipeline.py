@@ -9,7 +9,12 @@ from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore, decide
 from ftkit.data.synth import SyntheticDataService
 from ftkit.data.version import load_version
 from ftkit.pipeline import FinetuningOrchestrator, extract, finetune, finetune_sync
+from ftkit.experiment import get_experiment_details
+from ftkit.models import load
+from ftkit.passport import read_passport
+
 from ftkit.plan import OrchestrationConfig
+from ftkit.registry import AdapterRegistry
 from ftkit.samples import telemetry
 from ftkit.spans import renewed
 from ftkit.telemetry import FileProvider, PhoenixProvider, save_telemetry, send
@@ -38,6 +43,14 @@ def test_the_documented_call_works_against_a_real_phoenix(phoenix_server, tmp_pa
     assert result.evaluation_result.test_size>0 and not result.used_synthetic
     report = Path(result.run, 'report.md').read_text()
     for part in ('## Extract', '## Select', '## Train', '## Evaluate', '## Register', 'wraps another call'): assert part in report
+    experiment = asyncio.run(get_experiment_details(provider, project, Path(result.run).name))
+    assert experiment.params['method']=='sft' and experiment.output['adapter_id']==result.adapter_id and experiment.history and experiment.data['source_spans']>20
+    assert [s for s,*_ in experiment.stages]==['extract', 'curate', 'split', 'select', 'train', 'evaluate', 'register'] and experiment.compared()['adapter']==result.evaluation_result.adapter_metrics['accuracy']
+    card, passport = Path(result.adapter_path, 'README.md').read_text(), read_passport(result.adapter_path)
+    assert 'model-index' in card and 'gain in accuracy' in card and passport['metrics']['accuracy']['n']==result.evaluation_result.test_size
+    kept = AdapterRegistry().get_adapter(result.adapter_id)
+    assert Path(kept.adapter_path, 'README.md').read_text()==card, 'the card went with the adapter'
+    load(kept.base_model, kept.adapter_path)
 
 def test_telemetry_of_another_tenant_is_refused(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path))

@@ -13,6 +13,7 @@ from ftkit.registry import ADAPTERS, ANY, HISTORY, MIGRATIONS, AdapterRegistry, 
 pytest_plugins = ['pg']
 fork = multiprocessing.get_context('fork')
 WHAT = dict(base_model='acme/tiny', model_type='llm', training_method='sft', agent_type='routing')
+FULL = os.environ.get('FTKIT_FULL') # the counts of the figures; fewer of each otherwise
 SEED = int(os.environ.get('FTKIT_SEED', random.SystemRandom().randrange(10**6)))
 
 @pytest.fixture(params=['sqlite', 'postgresql'])
@@ -202,13 +203,13 @@ def test_the_schema_has_every_column_the_queries_name(registry):
     with transaction(registry.engine) as c:
         for table in (reg.ADAPTERS, reg.SLOTS, reg.HISTORY): assert {x['name'] for x in sa.inspect(c).get_columns(table.name)}=={x.name for x in table.columns}
 
-@pytest.mark.parametrize('bad, says', [('mysql://x/y', 'registry database'), ('nonsense', 'not a database URL'), ('sqlite:////no/such/folder/r.db', 'did not answer'), ('sqlite://', 'names no file')])
+@pytest.mark.parametrize('bad, says', [('mysql://x/y', 'registry database'), ('nonsense', 'not a database address'), ('sqlite:////no/such/folder/r.db', 'cannot be used'), ('sqlite://', 'names no file')])
 def test_a_database_that_cannot_be_opened_is_named(bad, says, tmp_path):
     with pytest.raises(FtkitError, match=says): AdapterRegistry(bad, tmp_path).list_adapters('acme')
 
 def test_a_server_that_is_away_is_named_without_the_password(tmp_path):
     pytest.importorskip('psycopg')
-    with pytest.raises(FtkitError, match='did not answer') as e: AdapterRegistry('postgresql://ana:secret@127.0.0.1:1/r', tmp_path).list_adapters('acme')
+    with pytest.raises(FtkitError, match='cannot be used') as e: AdapterRegistry('postgresql://ana:secret@127.0.0.1:1/r', tmp_path).list_adapters('acme')
     assert 'secret' not in str(e.value)+repr(AdapterRegistry('postgresql://ana:secret@127.0.0.1:1/r', tmp_path))
 
 def test_the_environment_names_the_database(monkeypatch, tmp_path, fresh_home):
@@ -313,7 +314,7 @@ def test_150_hostile_names_through_every_entry_point_escape_nowhere(tmp_path, mo
     texts, odd = hostile()
     assert len(set(texts))>=150
     made = refused = 0
-    for name in [*texts, *odd]:
+    for name in [*(texts if FULL else texts[::4]), *odd]:
         for method, place, call in calls(registry, theirs, name):
             try: result = call()
             except FtkitError: refused += 1; continue
@@ -327,7 +328,7 @@ def test_150_hostile_names_through_every_entry_point_escape_nowhere(tmp_path, mo
     now = {k for k in tree(tmp_path) if not k.startswith('inside/registry')}
     assert now=={k for k in outside if not k.startswith('inside/registry')}|{'inside/home', 'inside/home/registry', 'inside/home/adapters'} & now
     assert {r.tenant_id for t in ('acme', 'globex') for r in registry.list_adapters(t)}=={'acme', 'globex'}
-    print(f'{len(texts)+len(odd)} names, {made+refused} calls, {refused} refused, 0 escapes')
+    print(f'{len(texts[::1 if FULL else 4])+len(odd)} names, {made+refused} calls, {refused} refused, 0 escapes')
 
 def test_a_folder_swapped_for_a_link_while_it_is_copied_is_refused(registry, folder, monkeypatch):
     listed = reg.inventory
@@ -375,49 +376,52 @@ def rolling(url, root, n):
     return moved
 
 def test_16_register_while_16_activate_and_4_roll_back(url, tmp_path):
+    each, total = (25, 400) if FULL else (3, 48)
     registry = AdapterRegistry(url, tmp_path/'registry')
     ids = several(registry, tmp_path, 4, name='seed')
-    jobs = [*((registering, url, registry.root, toy_adapter(tmp_path/f'p{i}', seed=100+i), 25) for i in range(16)), *((activating, url, registry.root, ids, 10, SEED+i) for i in range(16)), *((rolling, url, registry.root, 10) for _ in range(4))]
+    jobs = [*((registering, url, registry.root, toy_adapter(tmp_path/f'p{i}', seed=100+i), each) for i in range(16)), *((activating, url, registry.root, ids, 10, SEED+i) for i in range(16)), *((rolling, url, registry.root, 10) for _ in range(4))]
     results, took = in_children(jobs)
     registered = [a for name,got in results if name=='registering' for a in got]
     rows = registry.list_adapters('acme', name='router')
-    assert len(registered)==len(set(registered))==len(rows)==len({r.version for r in rows})==400, f'seed {SEED}'
-    assert sorted(r.version for r in rows)==sorted(f'1.0.{i}' for i in range(400))
+    assert len(registered)==len(set(registered))==len(rows)==len({r.version for r in rows})==total, f'seed {SEED}'
+    assert sorted(r.version for r in rows)==sorted(f'1.0.{i}' for i in range(total))
     moves = sound(registry)
     activations = [m for m in moves if m.action=='activate']
     assert len(moves)-len(activations)==sum(got for name,got in results if name=='rolling')
     moved, stale = (sum(x) for x in zip(*(got for name,got in results if name=='activating')))
     assert len(activations)<=moved and (registry.root/'staging').is_dir() and not list((registry.root/'staging').iterdir())
-    print(f'\n{url.split(":")[0]}: 400 of 400 distinct, {len(moves)} moves, {stale} stale refused, {took:.1f} s')
+    print(f'\n{url.split(":")[0]}: {total} of {total} distinct, {len(moves)} moves, {stale} stale refused, {took:.1f} s')
 
-def reading(url, root, until, log):
+def reading(url, root, over, log):
     r, seen = AdapterRegistry(url, root), []
-    while time.monotonic()<until:
+    while not over.is_set():
         a = time.monotonic()
         path = hub.get_active_adapter_path('acme', 'routing', r)
         seen.append((a, time.monotonic(), path.name))
     return seen
-def flipping(url, root, pair, until):
+def flipping(url, root, pair, times, over):
     r, flips = AdapterRegistry(url, root), []
-    for target in itertools.cycle(pair):
-        if time.monotonic()>until: return flips
-        a = time.monotonic(); r.activate_adapter(target); flips.append((a, time.monotonic(), r.get_adapter(target).sha256))
-        time.sleep(.05)
+    try:
+        for target in itertools.islice(itertools.cycle(pair), times):
+            a = time.monotonic(); r.activate_adapter(target); flips.append((a, time.monotonic(), r.get_adapter(target).sha256))
+            time.sleep(.05)
+    finally: over.set()
+    return flips
 
 def test_8_readers_of_a_flipped_switch_always_get_one_of_the_two_and_then_the_new_one(url, tmp_path):
     registry = AdapterRegistry(url, tmp_path/'registry')
     a, b = several(registry, tmp_path, 2)
     registry.activate_adapter(a)
     first = (0, 0, registry.get_adapter(a).sha256)
-    until = time.monotonic()+3
-    results, _ = in_children([*((reading, url, registry.root, until, None) for _ in range(8)), (flipping, url, registry.root, (b, a), until)])
+    over, times = fork.Event(), 50 if FULL else 8
+    results, _ = in_children([*((reading, url, registry.root, over, None) for _ in range(8)), (flipping, url, registry.root, (b, a), times, over)])
     flips = [first, *next(got for name,got in results if name=='flipping')]
     reads = [x for name,got in results if name=='reading' for x in got]
     for start, end, answer in reads:
         settled = max(i for i,f in enumerate(flips) if f[1]<=start)
         allowed = {flips[settled][2], *(f[2] for f in flips[settled+1:] if f[0]<=end)}
         assert answer in allowed, f'a read from {start} to {end} answered neither what was set nor what was being set'
-    assert len(flips)>=4 and len(reads)>=50
+    assert len(flips)==times+1 and len(reads)>=times
     print(f'\n{url.split(":")[0]}: {len(reads)} reads during {len(flips)-1} flips, every answer right')
 
 # ---- crashes
@@ -458,10 +462,7 @@ def kill_again_and_again(url, tmp_path, times):
     print(f'\n{url.split(":")[0]}: {times} of {times} kills left it whole, {said} acknowledgements kept')
     assert said>=times//2, 'no child got far enough to be interrupted'
 
-def test_kill_9_during_register_and_activate_leaves_nothing_half_done(url, tmp_path): kill_again_and_again(url, tmp_path, 10)
-
-@pytest.mark.slow
-def test_100_kills_leave_nothing_half_done(url, tmp_path): kill_again_and_again(url, tmp_path, 100)
+def test_kill_9_during_register_and_activate_leaves_nothing_half_done(url, tmp_path): kill_again_and_again(url, tmp_path, 100 if FULL else 6)
 
 POINTS = ['copy', 'move', 'insert', 'commit']
 @pytest.mark.parametrize('point', POINTS)

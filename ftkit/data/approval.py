@@ -5,16 +5,14 @@
 # %% auto #0
 __all__ = ['SHOWN', 'ANSWERS', 'KINDS', 'ACTIONS', 'OUTCOMES', 'STATUSES', 'VIEWS', 'SORTS', 'record_hash', 'edited', 'as_record',
            'check_id', 'ReviewItem', 'restated', 'ApprovalBatch', 'Decision', 'push', 'replay', 'outcome', 'settle',
-           'pending', 'cleared', 'edit_pairs', 'tally', 'check_decision', 'admit', 'open_engine', 'ApprovalStore',
-           'decide', 'last_step', 'undo', 'approved_records', 'in_kernel', 'ApprovalOrchestrator', 'require_approved',
+           'pending', 'cleared', 'edit_pairs', 'tally', 'check_decision', 'admit', 'ApprovalStore', 'decide',
+           'last_step', 'undo', 'approved_records', 'in_kernel', 'ApprovalOrchestrator', 'require_approved',
            'needs_reader', 'reserve', 'agreement', 'ReviewQueue', 'open_queue', 'terminal_page', 'review',
            'annotations', 'send_decisions']
 
 # %% ../../nbs/27_data.approval.ipynb #d76e2e8e
 import asyncio, json, os, sys, uuid
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from functools import cached_property
@@ -25,6 +23,7 @@ from ..agreement import pairwise
 from ..core import (Accounting, ConversationTrajectory, FtkitError, InstructionExample, PreferencePair, Record,
                         Triplet, as_time, check_name, clip, content_hash, html_table, home, now, one_of, plain)
 from .formats import messages_of
+from ..database import open_engine, transaction
 
 # %% ../../nbs/27_data.approval.ipynb #4313fe86
 SHOWN = 'messages', 'tools', 'instruction', 'input' # metadata that becomes part of a prompt
@@ -294,53 +293,23 @@ _log = sa.Table('approval_decisions', _meta, sa.Column('seq', sa.Integer, primar
 _held = sa.Table('approval_reservations', _meta, _key('batch_id'), _key('item_id'), _key('reviewer'), sa.Column('until', sa.String(40)))
 
 # %% ../../nbs/27_data.approval.ipynb #60bccbe5
-def _sqlite(engine):
-    @sa.event.listens_for(engine, 'connect')
-    def _(dbapi, _):
-        dbapi.isolation_level = None # we say BEGIN ourselves
-        for pragma in ('journal_mode=DELETE', 'synchronous=FULL', 'busy_timeout=30000'): dbapi.execute(f'PRAGMA {pragma}')
-
-    @sa.event.listens_for(engine, 'begin')
-    def _(conn): conn.exec_driver_sql('BEGIN IMMEDIATE' if conn.get_execution_options().get('writes') else 'BEGIN')
-
-def open_engine(
-    url:str|None=None, # sqlite:///file.db or postgresql://user@host/name; None for `FTKIT_DATABASE_URL`, else a file under home
-):
-    "Connect to the database of decisions."
-    url = url or os.environ.get('FTKIT_DATABASE_URL') or f'sqlite:///{home("approvals")/"approvals.db"}'
-    try: parsed = sa.make_url(url)
-    except sa.exc.ArgumentError: raise FtkitError(f'{url!r} is not a database address; write sqlite:///file.db or postgresql://user@host/name') from None
-    kind = one_of(parsed.get_backend_name(), ('sqlite', 'postgresql'), 'database')
-    try: engine = sa.create_engine(parsed.set(drivername='postgresql+psycopg') if kind=='postgresql' else parsed, **({} if ':memory:' in url or kind!='sqlite' else dict(poolclass=sa.NullPool)))
-    except ImportError as e: raise FtkitError('a PostgreSQL database needs `pip install "ftkit[postgres]"`') from e
-    if kind=='sqlite': _sqlite(engine)
-    return engine
-
-# %% ../../nbs/27_data.approval.ipynb #f93b1381
 class _Connected:
     "A database with the four tables in it."
     def __init__(self,
-        url:str|None=None, # see `open_engine`
+        url:str|None=None, # sqlite:///file.db or postgresql://user@host/name; None for `FTKIT_DATABASE_URL`, else a file under home
         clock=now, # for the times that are written
     ):
-        self.engine, self.clock = open_engine(url), clock
+        url = url or os.environ.get('FTKIT_DATABASE_URL') or f'sqlite:///{home("approvals")/"approvals.db"}'
+        self.engine, self.clock = open_engine(url, 'approvals', memory=True), clock
         with self.write() as c: _meta.create_all(c)
 
-    @contextmanager
-    def write(self) -> Iterator:
+    def write(self): # a context that gives a connection
         "A transaction that is alone in writing."
-        with self.read(writes=True) as c:
-            if self.engine.dialect.name=='postgresql': c.execute(sa.text('select pg_advisory_xact_lock(2766)'))
-            yield c
+        return transaction(self.engine, True, 'the approvals')
 
-    @contextmanager
-    def read(self, **options) -> Iterator:
+    def read(self): # a context that gives a connection
         "A transaction."
-        try:
-            with self.engine.connect().execution_options(**options) as c, c.begin(): yield c
-        except sa.exc.OperationalError as e:
-            where = self.engine.url.render_as_string(hide_password=True)
-            raise FtkitError(f'the approvals at {where} cannot be used ({clip(e.orig, 200)}); nothing of this step was stored') from e
+        return transaction(self.engine, what='the approvals')
 
 # %% ../../nbs/27_data.approval.ipynb #8fe84be8
 def _ascii(value): return json.dumps(plain(value), sort_keys=True)

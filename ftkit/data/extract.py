@@ -7,8 +7,8 @@ __all__ = ['AGENT', 'CALLS', 'RELEVANT', 'KINDS', 'Call', 'ancestors', 'inherite
            'newest_votes', 'who_said', 'people', 'rate', 'Outline', 'outline', 'lowest', 'wrappers', 'Judged',
            'over_cap', 'Reader', 'judge', 'records', 'metadata_of', 'examples', 'context_pairs', 'preference_pairs',
            'documents', 'SearchReader', 'triplets', 'trajectories', 'Extraction', 'counts_of', 'labels_by_day',
-           'extracted', 'extraction', 'known', 'not_empty', 'batches', 'read', 'pull', 'TraceToInstructionConverter',
-           'PreferencePairExtractor', 'TripletExtractor', 'TraceToTrajectoryConverter']
+           'extracted', 'extraction', 'known', 'not_empty', 'own', 'batches', 'read', 'pull',
+           'TraceToInstructionConverter', 'PreferencePairExtractor', 'TripletExtractor', 'TraceToTrajectoryConverter']
 
 # %% ../../nbs/20_data.extract.ipynb #ac7d27d8
 from collections import Counter, defaultdict
@@ -707,6 +707,13 @@ def not_empty(
     if len(dataset): return dataset
     raise FtkitError(f'no {what} in {dataset.accounting.seen:,} spans:\n{dataset.accounting}\nannotate spans in Phoenix, or pass an `AnnotationPolicy` with your annotation names and labels')
 
+# %% ../../nbs/20_data.extract.ipynb #744eb894
+def own(
+    span, # a `Span`
+) -> bool:
+    "Did ftkit write this span about one of its runs?"
+    return str(span.get('operation.name') or '').startswith(('fine_tuning', 'adapter_evaluation'))
+
 # %% ../../nbs/20_data.extract.ipynb #f336583a
 async def batches(
     provider, # a telemetry provider
@@ -724,7 +731,7 @@ async def read(
     *what, # for `batches`
 ):
     "Feed a reader with a project."
-    async for spans,annotations in batches(*what): reader.feed(spans, annotations)
+    async for spans,annotations in batches(*what): reader.feed([s for s in spans if not own(s)], annotations)
     return reader
 
 # %% ../../nbs/20_data.extract.ipynb #12a79ae0
