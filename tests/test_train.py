@@ -127,5 +127,5 @@ def test_the_answer_and_its_end_are_learned_whatever_it_says(answer):
 def test_rows_that_cannot_fit_are_counted_and_none_is_cut():
     tok = load_base(random_base(), dtype='float32', device='cpu').tokenizer
     some = [InstructionExample('i', 'x', 'y'*n) for n in (1, 4000)]
-    kept, account, shortened = fit_rows(some, tok, 128)
-    assert len(kept)==1 and account.dropped=={'does not fit into 128 tokens': 1} and shortened==0
+    fitted = fit_rows(some, tok, 128, most_lost=.5)
+    assert len(fitted.kept)==1 and fitted.account.dropped=={'does not fit into 128 tokens': 1} and fitted.shortened==() and fitted.left_out==(1,)
