@@ -69,7 +69,7 @@ def test_nan_stops_at_once_and_names_the_step(tmp_path, monkeypatch):
     import ftkit.train.sft as sft
     real, calls = sft.answer_scores, []
     monkeypatch.setattr(sft, 'answer_scores', lambda *a: real(*a)*(float('nan') if (calls.append(1) or len(calls)==4) else 1.))
-    with pytest.raises(Diverged, match='not finite at step 4'): trained(train_sft_rows, SHOP, tmp_path, config())
+    with pytest.raises(Diverged, match='loss is nan at step 4'): trained(train_sft_rows, SHOP, tmp_path, config())
     assert newest_whole(tmp_path/'checkpoints').name=='checkpoint-2'
 
 def _sealed(tmp_path, step=5):
