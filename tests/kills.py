@@ -9,7 +9,7 @@ from ftkit.models import load_base
 from ftkit.plan import OrchestrationConfig
 from ftkit.tiny import random_base
 from ftkit.train import base as floor
-from ftkit.train.base import broken, checkpoints, newest_whole, with_lora
+from ftkit.train.base import newest_whole, with_lora
 
 torch.set_num_threads(1)
 ROWS = [InstructionExample('Route.', f'{q} {n}', l) for n in range(4) for q,l in (('parcel', 'delivery'), ('money', 'refunds'), ('mug', 'catalogue'))]
