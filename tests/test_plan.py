@@ -84,8 +84,10 @@ class Walk:
         watched(trainer, self.tmp, c, self.tmp)
         return {type(h).__name__: {k: v for k,v in vars(h).items() if isinstance(v, int)}|({'kept': h.on_save.__closure__ and sorted(x.cell_contents for x in h.on_save.__closure__ if isinstance(x.cell_contents, int))} if hasattr(h.on_save, '__closure__') else {}) for h in held}
     def extracted(self, c):
-        found = asyncio.run(extract(self.shop, c))
-        return plain(policy_of(c)), found.counts, {k: [plain(r) for r in d] for k,d in found.sets.items()}
+        def look():
+            found = asyncio.run(extract(self.shop, c))
+            return found.counts, {k: [plain(r) for r in d] for k,d in found.sets.items()}
+        return plain(policy_of(c)), outcome(look)
     def divided(self, c):
         v = divide(self.whole(), c).version
         return v.manifest['source'], {k: [[plain(r) for r in d] for d in getattr(v, k).values()] for k in ('train', 'validation', 'test', 'held')}
