@@ -6,8 +6,8 @@
 __all__ = ['FtkitError', 'Waiting', 'one_of', 'Record', 'InstructionExample', 'PreferencePair', 'Triplet', 'ConversationTurn',
            'ConversationTrajectory', 'plain', 'to_json', 'content_hash', 'file_hash', 'check_name', 'slug',
            'Accounting', 'sift', 'home', 'fsync', 'atomic_file', 'atomic_dir', 'write_text', 'write_json', 'read_json',
-           'write_jsonl', 'read_jsonl', 'RecordDataset', 'clip', 'html_table', 'picture', 'InstructionDataset',
-           'PreferenceDataset', 'TripletDataset', 'TrajectoryDataset', 'now', 'as_time']
+           'write_jsonl', 'read_jsonl', 'RecordDataset', 'clip', 'html_table', 'InstructionDataset',
+           'PreferenceDataset', 'TripletDataset', 'TrajectoryDataset', 'picture', 'now', 'as_time']
 
 # %% ../nbs/00_core.ipynb #e2d1635e
 import hashlib, io, json, math, os, re, shutil, tempfile, unicodedata
@@ -412,18 +412,6 @@ def html_table(
     body = ''.join('<tr>'+''.join(f'<td style="text-align:left">{escape(clip(c, width))}</td>' for c in r)+'</tr>' for r in rows)
     return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'+(f'<p><em>{escape(note)}</em></p>' if note else '')
 
-# %% ../nbs/00_core.ipynb #7f5c3aae
-def picture(
-    fig, # a matplotlib Figure
-): # the same, with a picture for notebooks
-    "Let a figure show itself when it stands last in a cell."
-    def png():
-        out = io.BytesIO()
-        fig.savefig(out, format='png', dpi=80)
-        return out.getvalue()
-    fig._repr_png_ = png
-    return fig
-
 # %% ../nbs/00_core.ipynb #67216a00
 class _Shown:
     "How a dataset looks at the end of a cell."
@@ -449,6 +437,18 @@ class TripletDataset(_Shown, _Frames, _Disk, RecordDataset):
 class TrajectoryDataset(_Shown, _Frames, _Disk, RecordDataset):
     "Conversations for multi-turn training."
     record = ConversationTrajectory
+
+# %% ../nbs/00_core.ipynb #283508d9
+def picture(
+    fig, # a matplotlib Figure
+): # the same, with a picture for notebooks
+    "Let a figure show itself when it stands last in a cell."
+    def png():
+        out = io.BytesIO()
+        fig.savefig(out, format='png', dpi=80)
+        return out.getvalue()
+    fig._repr_png_ = png
+    return fig
 
 # %% ../nbs/00_core.ipynb #d2ce68e9
 def now() -> datetime:

@@ -10,7 +10,7 @@ __all__ = ['WANTED', 'check_folder', 'cached', 'from_hub', 'resolve_base', 'best
            'load_embedder', 'embed']
 
 # %% ../nbs/33_models.ipynb #288a1cd9
-import copy, inspect, re, warnings
+import copy, inspect, re, sys, warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,11 +101,13 @@ def best_dtype(
 def quietly():
     "Without the progress bars and deprecation remarks of the libraries underneath."
     from transformers.utils import logging
-    shown = logging.is_progress_bar_enabled()
+    shown, tables = logging.is_progress_bar_enabled(), sys.modules.get('datasets') # not imported for its bars alone
     logging.disable_progress_bar()
+    if tables: tables.disable_progress_bars()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', FutureWarning)
+            warnings.filterwarnings('ignore', category=UserWarning, module='(torch|trl|transformers|peft)')
             yield
     finally:
         if shown: logging.enable_progress_bar()

@@ -1,15 +1,15 @@
 "Training that can be trusted: resume gives the same adapter to the bit, broken checkpoints are passed over, NaN stops."
-import math, os, shutil
+import math, shutil, subprocess, sys
 
 import pytest
 import torch
 
-from ftkit.core import FtkitError, InstructionExample, PreferencePair
+from ftkit.core import FtkitError, InstructionExample, PreferencePair, read_json
 from ftkit.models import load_base
 from ftkit.plan import OrchestrationConfig
 from ftkit.tiny import random_base
-from ftkit.track import read_metrics
-from ftkit.train.base import SEAL, Diverged, broken, checkpoints, newest_whole, prune, quiet, seal, targets, with_lora
+from ftkit.track import Run, append_line, read_lines, read_metrics
+from ftkit.train.base import SEAL, Diverged, checkpoints, newest_whole, quiet, save_adapter, targets, with_lora
 from ftkit.train.dpo import train_dpo_rows
 from ftkit.train.preflight import encode, encode_pair, fit_rows, inspect_rows, refuse_unless_clean
 from ftkit.train.sft import train_sft_rows
@@ -65,45 +65,127 @@ def test_early_stopping_keeps_the_best_weights(tmp_path):
     assert result['stopped_early'] and result['best_step']<result['steps'] and result['used_validation_split']
     assert result['eval_loss']==pytest.approx(min(m['eval_loss'] for m in read_metrics(tmp_path) if m.get('eval_loss')))
 
-def test_nan_stops_at_once_and_names_the_step(tmp_path, monkeypatch):
+def poisoned(monkeypatch, at, by):
+    "The scores of one batch are multiplied by something that is not a number"
     import ftkit.train.sft as sft
     real, calls = sft.answer_scores, []
-    monkeypatch.setattr(sft, 'answer_scores', lambda *a: real(*a)*(float('nan') if (calls.append(1) or len(calls)==4) else 1.))
-    with pytest.raises(Diverged, match='not finite at step 4'): trained(train_sft_rows, SHOP, tmp_path, config())
+    monkeypatch.setattr(sft, 'answer_scores', lambda *a: real(*a)*(by if (calls.append(1) or len(calls)==at) else 1.))
+
+@pytest.mark.parametrize('by', [float('nan'), float('inf')])
+def test_a_loss_that_is_no_number_stops_in_its_step(tmp_path, monkeypatch, by):
+    poisoned(monkeypatch, 4, by)
+    with pytest.raises(Diverged, match='at step 4'): trained(train_sft_rows, SHOP, tmp_path, config(logging_steps=100))
     assert newest_whole(tmp_path/'checkpoints').name=='checkpoint-2'
 
-def _sealed(tmp_path, step=5):
-    folder = tmp_path/f'checkpoint-{step}'
-    folder.mkdir(parents=True)
-    for n in ('adapter_model.safetensors', 'optimizer.pt', 'trainer_state.json'): (folder/n).write_bytes(os.urandom(200))
-    seal(folder, step=step)
-    return folder
+def test_a_gradient_that_is_no_number_stops_in_its_step(tmp_path):
+    class Bad(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x): return x.clone()
+        @staticmethod
+        def backward(ctx, g): return g*float('nan')
+    def train(model, *args):
+        calls = []
+        model.get_output_embeddings().register_forward_hook(lambda m, i, out: Bad.apply(out) if model.training and (calls.append(1) or len(calls)==3) else out)
+        return train_sft_rows(model, *args)
+    with pytest.raises(Diverged, match='the gradient is not finite at step 3'): trained(train, SHOP, tmp_path, config(logging_steps=100))
+    assert newest_whole(tmp_path/'checkpoints').name=='checkpoint-2'
 
-@pytest.mark.parametrize('name', ['adapter_model.safetensors', 'optimizer.pt', 'trainer_state.json'])
-@pytest.mark.parametrize('damage', ['flip', 'cut', 'remove'])
-def test_any_damage_is_found_before_torch_reads_it(tmp_path, name, damage):
-    path = _sealed(tmp_path)/name
-    data = bytearray(path.read_bytes())
-    if damage=='remove': path.unlink()
-    else:
-        data[100] ^= 1
-        path.write_bytes(data if damage=='flip' else data[:150])
-    assert broken(path.parent)
+def test_weights_that_are_no_numbers_are_never_written_so_nothing_can_be_registered(tmp_path):
+    from ftkit.registry import AdapterRegistry
+    base = load_base(random_base(), dtype='float32', device='cpu')
+    model, _ = with_lora(base.model, config())
+    with torch.no_grad(): next(p for p in model.parameters() if p.requires_grad)[0, 0] = float('nan')
+    with pytest.raises(Diverged, match='not finite'): save_adapter(model, base.tokenizer, tmp_path)
+    assert not (tmp_path/'adapter').exists()
+    with pytest.raises((FtkitError, OSError)): AdapterRegistry().register_adapter('a', 'n', '1.0.0', 'ftkit-tiny', 'llm', 'sft', tmp_path/'adapter', 'r', {})
 
-def test_an_extra_file_and_a_damaged_seal_are_found(tmp_path):
-    folder = _sealed(tmp_path)
-    assert broken(folder) is None
-    (folder/'more').write_text('x')
-    assert 'more' in broken(folder)
-    (folder/'more').unlink()
-    (folder/SEAL).write_text('{')
-    assert broken(folder)=='no valid seal'
+class Narrow:
+    "A model whose wire carries only so many rows at once"
+    def __init__(self, rows, after=0): self.rows, self.after, self.seen = rows, after, []
+    def __call__(self, model, tokenizer, train, held, conf, folder, place):
+        def look(module, args, kw):
+            if not model.training: return
+            self.seen.append(self.batch)
+            if self.batch>self.rows and len(self.seen)>self.after: raise torch.OutOfMemoryError(f'tried to carry {self.batch} rows')
+        import ftkit.train.sft as sft
+        real = sft.tree_collator
+        def counted(pad):
+            make = real(pad)
+            def to_batch(rows): self.batch = len(rows); return make(rows)
+            return to_batch
+        sft.tree_collator = counted
+        model.get_output_embeddings().register_forward_pre_hook(look, with_kwargs=True)
+        try: return train_sft_rows(model, tokenizer, train, held, conf, folder, place)
+        finally: sft.tree_collator = real
 
-def test_old_checkpoints_go_by_step_whatever_the_clock_says(tmp_path):
-    for step in (1, 2, 3, 10, 11): _sealed(tmp_path, step)
-    for n,step in enumerate((11, 10, 3, 2, 1)): os.utime(tmp_path/f'checkpoint-{step}', (n*1e6, n*1e6))
-    prune(tmp_path, 2, best=2)
-    assert [p.name for p in checkpoints(tmp_path)]==['checkpoint-11', 'checkpoint-10', 'checkpoint-2']
+@pytest.mark.parametrize('after,save_steps', [(0, 50), (2, 50), (3, 1)], ids=['at once', 'before a checkpoint', 'after a checkpoint'])
+def test_a_batch_that_does_not_fit_is_halved_and_the_steps_stay_the_same(tmp_path, after, save_steps):
+    conf = config(batch_size=8, epochs=2, save_steps=save_steps)
+    whole, _ = trained(train_sft_rows, SHOP, tmp_path/'whole', conf)
+    narrow = Narrow(2, after)
+    got, result = trained(narrow, SHOP, tmp_path/'narrow', conf)
+    assert [e['batch_size'] for e in read_lines(tmp_path/'narrow'/'events.jsonl')]==[4, 2] and read_lines(tmp_path/'narrow'/'events.jsonl')[-1]['gradient_accumulation']==4
+    steps = lambda name: [m['step'] for m in read_metrics(tmp_path/name)]
+    assert steps('whole')==steps('narrow') and result['steps']==6 and max(narrow.seen[-8:])==2
+    if not after: assert all(torch.allclose(whole[n], got[n], atol=.2) for n in whole)
+
+def test_one_row_that_does_not_fit_is_said_in_one_line(tmp_path):
+    with pytest.raises(FtkitError, match='out of memory with one row a batch') as e: trained(Narrow(0), SHOP[:4], tmp_path, config(batch_size=3))
+    assert '\n' not in str(e.value) and [e['batch_size'] for e in read_lines(tmp_path/'events.jsonl')]==[1]
+
+@pytest.fixture
+def small_disk(tmp_path):
+    "A file system of 600 kB, where this machine lets us make one"
+    place = tmp_path/'small'
+    place.mkdir()
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=600k', 'tmpfs', str(place)], capture_output=True).returncode: pytest.skip('a small file system cannot be mounted here')
+    yield place
+    subprocess.run(['umount', str(place)], check=True)
+
+@pytest.mark.parametrize('room_is_known', [True, False], ids=['seen before', 'in the middle'])
+def test_a_full_disk_is_said_in_one_line_and_the_run_goes_on_after_freeing(tmp_path, small_disk, room_is_known, monkeypatch):
+    import ftkit.train.base as floor
+    conf = config(lora_r=2, epochs=1, save_steps=2, keep_checkpoints=1)
+    whole, _ = trained(train_sft_rows, SHOP, tmp_path/'whole', conf)
+    one = floor.checkpoint_bytes(tmp_path/'whole'/'checkpoints')
+    (small_disk/'ballast').write_bytes(b'x'*max(600*1024-int(1.6*one), 0))
+    if not room_is_known: monkeypatch.setattr(floor, 'check_room', lambda *a: None) # as when another process takes the room meanwhile
+    with pytest.raises(floor.DiskFull, match=r'a checkpoint needs [\d.]+ MB and [\d.]+ MB are free') as e: trained(train_sft_rows, SHOP, small_disk, conf)
+    assert '\n' not in str(e.value) and newest_whole(small_disk/'checkpoints').name=='checkpoint-2' and not (small_disk/'checkpoints'/floor.ASIDE).exists()
+    monkeypatch.undo()
+    (small_disk/'ballast').unlink()
+    again, _ = trained(train_sft_rows, SHOP, small_disk, conf)
+    assert all(torch.equal(whole[n], again[n]) for n in whole)
+
+def test_every_line_of_the_log_has_speed_memory_and_time_to_go(tmp_path):
+    _, result = trained(train_sft_rows, SHOP, tmp_path, config(epochs=2))
+    rows = read_metrics(tmp_path)
+    for k in ('loss', 'learning_rate', 'grad_norm', 'tokens', 'tokens_per_s', 'examples_per_s', 'eta_s', 'memory_mb'): assert all(isinstance(r[k], (int, float)) for r in rows if 'loss' in r), k
+    assert [r['tokens'] for r in rows]==sorted(r['tokens'] for r in rows) and rows[-1]['eta_s']==0 and rows[0]['memory_mb']>50
+    expected = read_json(tmp_path/'forecast.json')
+    assert expected['steps']==result['steps'] and expected['rows']==len(SHOP) and expected['seconds']>0 and expected['memory_mb']>0 and any('learning_rate' in a for a in expected['advice'])
+
+def test_a_drawing_error_does_not_stop_the_view(tmp_path, monkeypatch, capsys):
+    import ftkit.track as track
+    append_line(tmp_path/'metrics.jsonl', dict(step=1, of=2, loss=1.))
+    view = track.NotebookView(tmp_path, every_s=0)
+    append_line(tmp_path/'metrics.jsonl', dict(step=2, of=2, loss='not a number', grad_norm=float('nan'), learning_rate={}))
+    (tmp_path/'forecast.json').write_text('{')
+    for row in track.read_metrics(tmp_path): view.show(row)
+    monkeypatch.setattr(track, 'draw_loss', lambda *a: 1/0)
+    view.show({})
+    view.close()
+    assert 'the plot could not be drawn: ZeroDivisionError' in capsys.readouterr().err
+
+def test_a_run_in_another_process_is_watched_to_its_end(tmp_path):
+    run, seen = Run(tmp_path), []
+    append_line(tmp_path/'metrics.jsonl', dict(step=1, of=2, loss=1.))
+    code = 'import sys, time; from ftkit.track import *; r = Run(sys.argv[1]);\nwith locked(r): print("held", flush=True); time.sleep(1); append_line(r.folder/"metrics.jsonl", dict(step=2, of=2, loss=.5))'
+    other = subprocess.Popen([sys.executable, '-c', code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline().strip()=='held'
+    run.live(seen.append)
+    assert other.wait()==0 and [s.split()[1] for s in seen]==['1/2', '2/2'] and list(run.metrics()['loss'])==[1., .5]
+    assert run.plot()._repr_png_()[1:4]==b'PNG'
 
 def test_lora_on_a_model_without_its_layers_falls_back_with_the_reason():
     class Odd(torch.nn.Module):
@@ -127,5 +209,5 @@ def test_the_answer_and_its_end_are_learned_whatever_it_says(answer):
 def test_rows_that_cannot_fit_are_counted_and_none_is_cut():
     tok = load_base(random_base(), dtype='float32', device='cpu').tokenizer
     some = [InstructionExample('i', 'x', 'y'*n) for n in (1, 4000)]
-    kept, account, shortened = fit_rows(some, tok, 128)
-    assert len(kept)==1 and account.dropped=={'does not fit into 128 tokens': 1} and shortened==0
+    fitted = fit_rows(some, tok, 128, most_lost=.5)
+    assert len(fitted.kept)==1 and fitted.account.dropped=={'does not fit into 128 tokens': 1} and fitted.shortened==() and fitted.left_out==(1,)

@@ -9,8 +9,9 @@ __all__ = ['child_environment', 'start', 'stop', 'attend', 'launch']
 import asyncio, os, signal, subprocess, sys, time
 from pathlib import Path
 
-from .base import Follower, best_view, outcome
+from .base import outcome
 from ..core import FtkitError
+from ..track import Follower, best_view
 from ..train.base import Trained
 
 # %% ../../nbs/51_backends.local.ipynb #9bed0318

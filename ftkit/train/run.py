@@ -18,7 +18,7 @@ from ..models import load_base
 from ..passport import write_passport
 from ..plan import OrchestrationConfig, fits, memory_mb
 from .base import Trained, broken, load_weights, parameter_counts, quiet, save_adapter, seal, with_lora
-from .preflight import fit_rows
+from .preflight import fit_rows, length_notes
 
 # %% ../../nbs/46_train.run.ipynb #fa9a9259
 METHODS = dict(
@@ -71,9 +71,9 @@ def training_data(
     version = load_version(Path(job.dataset).name, Path(job.dataset).parent).ready()
     sides, notes = [], []
     for side in (version.train, version.validation):
-        kept, account, shortened = fit_rows(require_approved(side.get(kind, [])), tokenizer, job.max_length)
-        sides.append(kept)
-        if account.dropped or shortened: notes.append(f'{kind}: {shortened} of {account.seen} prompts lost their oldest messages; '+(', '.join(f'{n} rows left out ({why})' for why,n in account.dropped.items()) or 'no row left out'))
+        fitted = fit_rows(require_approved(side.get(kind, [])), tokenizer, job.max_length)
+        sides.append(fitted.kept)
+        notes += [*fitted.notes(kind), *length_notes(fitted.kept)]
     return *sides, notes
 
 # %% ../../nbs/46_train.run.ipynb #11e1b56a

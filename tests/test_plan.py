@@ -1,0 +1,161 @@
+"The configuration: what is refused, what is advised, and that no field is there for nothing."
+import asyncio, json, os, shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from ftkit.backends.base import backend_name
+from ftkit.backends.local import child_environment, launch
+from ftkit.core import FtkitError, InstructionExample, PreferencePair, plain, read_json, write_json
+from ftkit.models import load_base
+from ftkit.pipeline import check_plan, choose_method, divide, extract, finetune_sync, open_run, policy_of
+from ftkit.plan import OrchestrationConfig, advice, fits, recommended
+from ftkit.samples import telemetry
+from ftkit.telemetry import FileProvider, save_telemetry
+from ftkit.tiny import random_base
+from ftkit.train.base import trainer_arguments, watched, with_lora
+from ftkit.train.dpo import train_dpo_rows
+from ftkit.train.run import row_limit
+
+MIN = dict(tenant_id='acme', project='shop', model_type='llm', agent_type='routing')
+def plan(**more): return OrchestrationConfig(**{**MIN, **more})
+def refused(**more):
+    with pytest.raises(FtkitError) as e: plan(**more)
+    return str(e.value)
+
+OUT = [('learning_rate', 0, 'above 0'), ('learning_rate', .2, 'to 0.1'), ('epochs', 0, 'from 1'), ('batch_size', 0, 'from 1'), ('lora_r', 0, 'from 1 to 256'), ('lora_r', 257, 'from 1 to 256'), ('lora_dropout', .11, 'from 0 to 0.1'),
+       ('warmup_ratio', .6, 'to 0.5'), ('weight_decay', 1.1, 'to 1'), ('beta', 0, 'above 0'), ('max_length', 8, 'from 16'), ('learning_rate', float('nan'), 'number'), ('epochs', 1.5, 'integer'), ('keep_checkpoints', 0, 'from 1')]
+
+@pytest.mark.parametrize('field,value,accepted', OUT)
+def test_a_value_out_of_range_is_refused_with_the_range(field, value, accepted):
+    assert field in refused(**{field: value}) and accepted in refused(**{field: value})
+
+def test_every_wrong_field_is_named_at_once_and_unknown_ones_get_the_nearest():
+    said = refused(learning_rat=1e-4, epoch=2, lora_r=1000, quantum=1)
+    assert 'did you mean learning_rate' in said and 'did you mean epochs' in said and 'lora_r: got 1000' in said and 'quantum: there is no such field' in said
+
+def test_alpha_is_twice_the_rank_unless_it_is_given():
+    assert [plan(lora_r=r).lora_alpha for r in (1, 8, 256)]==[2, 16, 512] and plan(lora_r=32, lora_alpha=7).lora_alpha==7
+    assert OrchestrationConfig(**plan(lora_r=32).model_dump())==plan(lora_r=32) and with_lora(load_base(random_base(), 'float32', 'cpu').model, plan(lora_r=4))[0].peft_config['default'].lora_alpha==8
+
+@pytest.mark.parametrize('params,rate,batch', [(135e6, 2e-4, (4, 8)), (3e9, 5e-5, (2, 4)), (8e9, 2e-5, (1, 2))])
+def test_recommendations_follow_the_size_of_the_model(params, rate, batch):
+    usual = recommended(params, 300)
+    assert usual['learning_rate'][0]==rate and usual['batch_size'][1:3]==batch
+    fine = plan(learning_rate=rate, batch_size=batch[0], gradient_accumulation=usual['gradient_accumulation'][0], epochs=usual['epochs'][0])
+    assert advice(fine, params, 300)==[]
+    assert any('learning_rate' in a for a in advice(plan(learning_rate=rate*10), params, 300))
+
+def test_fewer_rows_are_seen_more_often(): assert recommended(1e8, 50)['epochs'][1:3]==(3, 5) and recommended(1e8, 5000)['epochs'][1:3]==(1, 3)
+
+# --- every field
+
+@pytest.fixture(scope='module')
+def shop(tmp_path_factory):
+    "Traces as files, and what is extracted from them"
+    folder = tmp_path_factory.mktemp('traces')
+    save_telemetry(folder, *telemetry('routing', n=150))
+    return FileProvider(folder)
+
+@pytest.fixture(scope='module')
+def finished(shop, tmp_path_factory):
+    "A whole run, to be resumed with another plan"
+    out = tmp_path_factory.mktemp('runs')
+    result = finetune_sync(telemetry_provider=shop, say=lambda line: None, in_process=True, **{**MIN, **dict(base_model=str(random_base()), output_dir=str(out), epochs=1, batch_size=8, min_sft_examples=40, test_set_size=8)})
+    return Path(result.run)
+
+def outcome(work):
+    "A value, or what was refused"
+    try: return work()
+    except Exception as e: return f'{type(e).__name__}: {e}'
+
+class Walk:
+    "What each field does, seen from outside"
+    def __init__(self, shop, finished, tmp_path): self.shop, self.finished, self.tmp = shop, finished, tmp_path
+    def arguments(self, c): return trainer_arguments(c, 'here', 4000, 400)
+    def adapter(self, c):
+        model, how = with_lora(load_base(random_base(), 'float32', 'cpu').model, c)
+        return how if how=='full' else plain({k: getattr(model.peft_config['default'], k) for k in ('r', 'lora_alpha', 'lora_dropout', 'target_modules')})
+    def callbacks(self, c):
+        held = []
+        trainer = SimpleNamespace(remove_callback=lambda c: None, add_callback=held.append, callback_handler=SimpleNamespace(callbacks=held), training_step=None, args=SimpleNamespace())
+        watched(trainer, self.tmp, c, self.tmp)
+        return {type(h).__name__: {k: v for k,v in vars(h).items() if isinstance(v, int)}|({'kept': h.on_save.__closure__ and sorted(x.cell_contents for x in h.on_save.__closure__ if isinstance(x.cell_contents, int))} if hasattr(h.on_save, '__closure__') else {}) for h in held}
+    def extracted(self, c):
+        def look():
+            found = asyncio.run(extract(self.shop, c))
+            return found.counts, {k: [plain(r) for r in d] for k,d in found.sets.items()}
+        return plain(policy_of(c)), outcome(look)
+    def divided(self, c):
+        v = divide(self.whole(), c).version
+        return v.manifest['source'], {k: [[plain(r) for r in d] for d in getattr(v, k).values()] for k in ('train', 'validation', 'test', 'held')}
+    def whole(self):
+        if not hasattr(self, 'found'): self.found = asyncio.run(extract(self.shop, plan()))
+        return self.found
+    def chosen(self, c):
+        n, m = 45, 18
+        data = SimpleNamespace(everything=lambda kind: [InstructionExample('i', f'q{i}', 'a') for i in range(n)] if kind=='examples' else [PreferencePair(f'q{i}', 'a', 'b') for i in range(m)], train={}, kept_apart=list)
+        return outcome(lambda: plain(asyncio.run(choose_method(SimpleNamespace(facts={}), data, c, SimpleNamespace(), SimpleNamespace())).analysis))
+    def folder(self, c): return str(open_run(c, {})[0].folder.parent), open_run(c, {})[0].folder.name.split('_')[1]
+    def checked(self, c): return outcome(lambda: str(check_plan(c)))
+    def begun(self, c): return outcome(lambda: finetune_sync(config=c, say=lambda line: None))
+    def preferred(self, c):
+        torch.manual_seed(0)
+        base = load_base(random_base(), 'float32', 'cpu')
+        model, _ = with_lora(base.model, c)
+        self.n = getattr(self, 'n', 0)+1
+        train_dpo_rows(model, base.tokenizer, [PreferencePair('q', 'yes', 'no'), PreferencePair('r', 'no', 'yes')], [], c, self.tmp/f'dpo{self.n}', self.tmp/f'dpo{self.n}'/'c')
+        return [p.tolist() for n,p in model.named_parameters() if 'lora_B' in n]
+    def waited(self, c):
+        folder = self.tmp/f'wait{c.timeout}'
+        folder.mkdir()
+        os.mkfifo(folder/'plan.json') # the child waits for somebody to write it
+        return outcome(lambda: asyncio.run(launch(folder, c, lambda line: None)))
+    def resumed(self, stage):
+        def again(c):
+            copy = self.tmp/f'{stage}-{len(list(self.tmp.iterdir()))}'/self.finished.name
+            shutil.copytree(self.finished, copy)
+            fields = {**read_json(copy/'plan.json'), **{k: getattr(c, k) for k in ('evaluate_after_training', 'enable_registry', 'adapter_version', 'adapter_storage_uri')}}
+            write_json(copy/'plan.json', fields)
+            record = read_json(copy/'run.json')
+            write_json(copy/'run.json', {**record, 'stages': {k: v for k,v in record['stages'].items() if k!=stage}})
+            result = finetune_sync(resume=str(copy), say=lambda line: None)
+            registered = copy/'data'/'register'/'registered.json'
+            return bool(result.evaluation_result), result.adapter_id is None, read_json(registered)['version'] if stage and registered.exists() else None, bool(result.adapter_uri)
+        return again
+
+def fields(w):
+    "Every public field: how it is changed, and where that shows"
+    remote, embedding = dict(backend='remote'), dict(model_type='embedding', agent_type=None)
+    return dict(
+        tenant_id=(w.divided, dict(tenant_id='other')), project=(w.divided, dict(project='other')), model_type=(w.checked, dict(model_type='embedding', modality='text', agent_type=None)), agent_type=(w.extracted, dict(agent_type='nobody')),
+        modality=(w.folder, dict(**embedding, modality='image'), dict(**embedding, modality='text')), dataset=(w.begun, dict(dataset='ds-0123456789abcdef')), start_time=(w.extracted, dict(start_time='2999-01-01T00:00:00+00:00')),
+        approval_threshold=(w.extracted, dict(approval_threshold=.9)), annotation_names=(w.extracted, dict(annotation_names=('nothing',))), redact_names=(w.extracted, dict(redact_names=('where', 'order', 'my'))),
+        min_sft_examples=(w.chosen, dict(min_sft_examples=40)), min_dpo_pairs=(w.chosen, dict(min_dpo_pairs=10)), min_triplets=('refused', dict(min_triplets=5)), method=(w.chosen, dict(method='dpo')), generate_synthetic=(w.chosen, dict(generate_synthetic=False)),
+        multi_turn=(w.checked, dict(multi_turn=True)), min_turns_per_session=('refused', dict(min_turns_per_session=3)), test_days=(w.divided, dict(test_days=1.5)), test_set_size=(w.divided, dict(test_set_size=5)),
+        base_model=(w.checked, dict(base_model='ftkit-tiny')), max_length=(lambda c: outcome(lambda: row_limit(c, random_base())), dict(max_length=64)), beta=(w.preferred, dict(beta=2.)),
+        **{k: (w.arguments, {k: v}) for k,v in dict(epochs=4, batch_size=2, gradient_accumulation=2, learning_rate=1e-3, warmup_ratio=.2, weight_decay=.5, seed=3, save_steps=7, eval_steps=9, logging_steps=2).items()},
+        **{k: (w.adapter, {k: v}) for k,v in dict(use_lora=False, lora_r=4, lora_alpha=5, lora_dropout=.05, target_modules='all-linear').items()},
+        keep_checkpoints=(w.callbacks, dict(keep_checkpoints=9)), patience=(w.callbacks, dict(patience=8)),
+        backend=(lambda c: outcome(lambda: backend_name(c)), remote), backend_provider=(lambda c: outcome(lambda: backend_name(c)), dict(**remote, backend_provider='ray'), remote), gpu=('refused', dict(gpu='H100')), gpu_count=('refused', dict(gpu_count=2)),
+        cpu=(lambda c: child_environment(c.cpu)['OMP_NUM_THREADS'], dict(cpu=1), dict(cpu=2)), memory=(lambda c: outcome(lambda: fits(c, 3000)), dict(memory=1000)), timeout=(w.waited, dict(timeout=1), dict(timeout=2)),
+        output_dir=(w.folder, dict(output_dir=str(w.tmp/'elsewhere'))), evaluate_after_training=(w.resumed('evaluate'), dict(evaluate_after_training=False)), enable_registry=(w.resumed(''), dict(enable_registry=False)),
+        adapter_version=(w.resumed('register'), dict(adapter_version='7.0.0')), adapter_storage_uri=(w.resumed('register'), dict(adapter_storage_uri=f'file://{w.tmp}/uploaded')))
+
+def test_every_public_field_changes_something(shop, finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, 'cpu_count', lambda: 8)
+    table, base = fields(Walk(shop, finished, tmp_path)), dict(base_model=str(random_base()))
+    assert set(table)==set(OrchestrationConfig.model_fields), f'not looked at, or gone: {set(table) ^ set(OrchestrationConfig.model_fields)}'
+    idle = []
+    for name,(see, changed, *before) in table.items():
+        if see=='refused': refused(**changed); continue
+        old, new = plan(**{**base, **(before[0] if before else {})}), plan(**{**base, **changed})
+        if json.dumps(plain(see(old)))==json.dumps(plain(see(new))): idle.append(name)
+    assert not idle, f'changing these changes nothing: {idle}'
+
+def test_a_field_that_nothing_reads_would_be_found(): # the walk compares what is seen: the same plan twice must look the same
+    w = Walk(None, None, None)
+    assert w.arguments(plan())==w.arguments(plan()) and w.adapter(plan())==w.adapter(plan())
