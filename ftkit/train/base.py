@@ -6,7 +6,7 @@
 __all__ = ['ATTENTION', 'RENAMED', 'SEAL', 'quiet', 'linear_names', 'targets', 'with_lora', 'parameter_counts', 'measured',
            'metrics_log', 'Diverged', 'stop_at_nan', 'stop_early', 'seal', 'broken', 'checkpoints', 'newest_whole',
            'prune', 'keep_checkpoints', 'precision', 'schedule', 'trainer_arguments', 'Trained', 'fit', 'load_weights',
-           'summary', 'save_adapter']
+           'summary', 'saving', 'save_adapter']
 
 # %% ../../nbs/40_train.base.ipynb #48e8f0ab
 import math, shutil, warnings
@@ -59,12 +59,13 @@ def targets(
 def with_lora(
     model, # a transformers model
     config, # `OrchestrationConfig`
+    task_type:str='CAUSAL_LM', # as PEFT calls it
 ) -> tuple: # the model to train, and how: 'lora' or 'full'
     "Put a fresh adapter on a model, where it was asked for and is possible."
     if not config.use_lora: return model, 'full'
     from peft import LoraConfig, get_peft_model
     try:
-        lora = LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout, target_modules=targets(model, config.target_modules), task_type='CAUSAL_LM')
+        lora = LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout, target_modules=targets(model, config.target_modules), task_type=task_type)
         with quiet(): return get_peft_model(model, lora), 'lora'
     except (FtkitError, ValueError, NotImplementedError) as e:
         if not isinstance(config.target_modules, str): raise
@@ -285,6 +286,7 @@ def load_weights(
     checkpoint, # a whole checkpoint of it
 ):
     "Put a checkpoint's weights back into the model."
+    model = getattr(model, 'transformers_model', model) # what a `SentenceTransformer` holds
     from safetensors.torch import load_file
     why = broken(checkpoint)
     if why: raise FtkitError(f'the best checkpoint {Path(checkpoint).name} cannot be loaded: {why}')
@@ -308,6 +310,14 @@ def summary(
         used_validation_split=bool(n_eval), **shown, **(dict(eval_samples=n_eval, val_examples=n_eval, best_step=best, stopped_early=trainer.state.global_step<trainer.state.max_steps) if n_eval else {}))
 
 # %% ../../nbs/40_train.base.ipynb #44beaff7
+def saving(
+    model, # a transformers or PEFT model, or a `SentenceTransformer`
+) -> dict: # for `save_pretrained`
+    "What to write of a model, and what not."
+    if hasattr(model, 'transformers_model'): return dict(create_model_card=False)
+    return dict(selected_adapters=['default']) if hasattr(model, 'peft_config') else {}
+
+# %% ../../nbs/40_train.base.ipynb #81b3c07f
 def save_adapter(
     model, # after training
     tokenizer, # saved beside it
@@ -318,7 +328,7 @@ def save_adapter(
     path = Path(folder)/'adapter'
     if path.exists(): shutil.rmtree(path)
     with atomic_dir(path) as tmp:
-        model.save_pretrained(tmp, **({'selected_adapters': ['default']} if hasattr(model, 'peft_config') else {})) # DPO keeps its reference as a second adapter
+        model.save_pretrained(tmp, **saving(model))
         tokenizer.save_pretrained(tmp)
         vouch(tmp)
     return path

@@ -91,7 +91,7 @@ def shorten(
     max_length:int, # tokens of prompt and answer together
 ): # the record, perhaps with fewer messages; `None` when it cannot fit
     "Drop the oldest messages until the row fits."
-    answers = [getattr(record, f) for f in ('chosen', 'rejected') if hasattr(record, f)] or [record.answer]
+    answers = [getattr(record, f) for f in ('chosen', 'rejected') if hasattr(record, f)] or getattr(record, 'answers', [record.answer])
     room = max_length-max(len(answer_ids(tokenizer, asked(record, tokenizer), a)) for a in answers)
     messages = prompt_of(record)
     system = [m for m in messages if m['role'] in ('system', 'developer')]
