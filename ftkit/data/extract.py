@@ -330,7 +330,7 @@ def rated_answers(
     scores = defaultdict(list)
     for c,r in calls: scores[c.answer.strip()].append(float(r.approved) if r.score is None else r.score)
     top = max(s for given in scores.values() for s in given)
-    for c,r in calls:
+    for _,r in calls:
         if r.correction: scores[r.correction.strip()] = [top+1]
     return sorted(((a, sum(s)/len(s)) for a,s in scores.items()), key=lambda x: (-x[1], x[0]))
 

@@ -115,9 +115,10 @@ def fit_rows(
     records, # examples or pairs
     tokenizer, # of the base
     max_length:int, # tokens
+    cut=shorten, # (record, tokenizer, max_length) -> record that fits, or `None`
 ) -> tuple: # records that fit, `Accounting`, how many were shortened
     "Shorten what is too long; leave out and count what cannot be shortened."
-    fitted = [shorten(r, tokenizer, max_length) for r in records]
+    fitted = [cut(r, tokenizer, max_length) for r in records]
     kept, account = sift(fitted, lambda r: f'does not fit into {max_length:,} tokens' if r is None else None, 'rows')
     return kept, account, sum('messages_dropped' in r.metadata for r in kept)
 

@@ -10,11 +10,11 @@ __all__ = ['ranking_rows', 'each_answer', 'ranking_collator', 'answer_means', 'c
 from collections import defaultdict
 
 from ..core import FtkitError
+from ..models import answer_ids, to_ids
 from ..shared import IGNORED, answer_logps, collate, tree, why_not_shared
 from ..track import append_line
 from .base import fit, trainer_arguments
 from .preflight import Row, asked, inspect_rows, refuse_unless_clean
-from ..models import answer_ids, to_ids
 
 # %% ../../nbs/44_train.ranking.ipynb #6064a451
 def ranking_rows(
