@@ -7,21 +7,21 @@ import pytest
 import torch
 
 from ftkit.core import ConversationTrajectory, ConversationTurn, FtkitError, InstructionExample, PreferencePair, Ranking, Triplet, read_json
-from ftkit.data.extract import AnnotationPolicy, judge, rankings, rated_answers, read_call, trajectories, triplets
+from ftkit.data.extract import judge, rankings, trajectories, triplets
 from ftkit.data.formats import conversation
 from ftkit.models import embed, load, load_base, load_embedder
 from ftkit.pipeline import finetune_sync
 from ftkit.plan import OrchestrationConfig
-from ftkit.samples import AGENTS, telemetry
+from ftkit.samples import telemetry
 from ftkit.spans import Annotation
 from ftkit.telemetry import FileProvider, save_telemetry
 from ftkit.tiny import random_base, tiny_base
 from ftkit.track import read_metrics
 from ftkit.train.base import checkpoints, quiet, with_lora
-from ftkit.train.embedding import embedding_loss, fit_triplets, open_embedder, retrieval, train_embedding_rows
-from ftkit.train.preflight import encode_conversation, fit_rows
-from ftkit.train.ranking import answer_means, comparisons, ordering, ranking_collator, ranking_loss, ranking_rows, train_ranking_rows
-from ftkit.train.run import METHODS, TrainJob, check_quantize, open_model, run_steps
+from ftkit.train.embedding import embedding_loss, open_embedder, retrieval, train_embedding_rows
+from ftkit.train.preflight import encode_conversation
+from ftkit.train.ranking import answer_means, ranking_collator, ranking_loss, ranking_rows, train_ranking_rows
+from ftkit.train.run import TrainJob, check_quantize, run_steps
 from ftkit.train.sft import fit_conversations, shorten_conversation, train_sft_rows
 from ftkit.train.dpo import train_dpo_rows
 
@@ -234,3 +234,169 @@ def test_a_history_that_does_not_hold_the_turns_is_not_used(support):
     short = [replace(s, attributes={**s.attributes, 'llm': {**s.attributes['llm'], 'input_messages': s.attributes['llm']['input_messages'][-1:]}}) for s in spans]
     assert all('messages' in t.metadata for t in support)
     assert not any('messages' in t.metadata for t in trajectories(short, notes, agent_type='support') if len(t.turns)>1)
+
+# one run, two steps
+
+def job(tmp_path, method, conf, **kinds):
+    "A run folder with its plan and a stored dataset, ready to be trained"
+    from ftkit.core import write_json
+    from ftkit.data.split import Split, certificate
+    from ftkit.data.version import save_version
+    timed = {k: [r.noting(span_id=f'{k}{n}', session_id=f'{k}{n}') for n,r in enumerate(rows)] for k,rows in kinds.items()}
+    kept = save_version(Split(timed, {}, {}, {}, certificate(timed, {}), {}), root=tmp_path/'datasets')
+    folder = tmp_path/f'{method}_run'
+    write_json(folder/'plan.json', conf)
+    return folder, TrainJob(method, str(kept.path), str(random_base()), 256)
+
+def logits(model):
+    with torch.no_grad(): return model(input_ids=torch.tensor([[5, 6, 7, 8]])).logits
+
+def test_sft_then_dpo_is_one_adapter_and_the_reference_is_the_sft_step(tmp_path, monkeypatch):
+    import ftkit.train.dpo as page
+    real, seen = page.fit, {}
+    def spy(trainer, folder, conf):
+        net = trainer.model
+        seen['reference'] = {n.replace('.ref.', '.default.'): p.detach().clone() for n,p in net.named_parameters() if '.ref.' in n}
+        seen['policy'] = {n: p.detach().clone() for n,p in net.named_parameters() if '.default.' in n}
+        seen['frozen'] = not any(p.requires_grad for n,p in net.named_parameters() if '.ref.' in n)
+        row = trainer.train_dataset[0]
+        batch = page.pair_collator(0)([row])
+        with torch.no_grad(): seen['now'] = page.answer_logps(net, batch)[0].tolist()
+        seen['then'] = [row['ref_chosen_logps'], row['ref_rejected_logps']]
+        got = real(trainer, folder, conf)
+        seen['reference after'] = {n.replace('.ref.', '.default.'): p.detach().clone() for n,p in net.named_parameters() if '.ref.' in n}
+        seen['model'] = logits(net)
+        return got
+    monkeypatch.setattr(page, 'fit', spy)
+    torch.manual_seed(0)
+    conf = config(epochs=2, save_steps=None)
+    folder, todo = job(tmp_path, 'combined', conf, examples=SHOP, pairs=PAIRS)
+    with quiet(): done = run_steps(folder, todo, conf)
+    assert same(seen['reference'], seen['policy']) and same(seen['reference'], seen['reference after']) and seen['frozen']
+    assert any(p.abs().max()>0 for n,p in seen['reference'].items() if 'lora_B' in n), 'the reference is the base, not the SFT step'
+    assert seen['now']==pytest.approx(seen['then'], abs=1e-3), 'policy and reference differ before the first step'
+    losses = [m['loss'] for m in read_metrics(folder) if m.get('reward_margin') is not None]
+    assert losses[0]==pytest.approx(math.log(2), abs=2e-3) and losses[-1]<losses[0]
+    assert done.method=='combined' and sorted(p.name for p in (folder/'adapter').glob('**/*.safetensors'))==['adapter_model.safetensors']
+    again = load(random_base(), folder/'adapter', dtype='float32', device='cpu')
+    assert torch.allclose(logits(again.model), seen['model'], atol=1e-5) and not torch.allclose(logits(again.model), logits(load_base(random_base(), dtype='float32', device='cpu').model), atol=1e-2)
+
+def test_a_run_killed_in_its_second_step_ends_in_the_same_bits(tmp_path, monkeypatch):
+    import ftkit.train.run as door
+    conf = config(epochs=2)
+    def ends(folder, todo):
+        torch.manual_seed(0)
+        with quiet(): run_steps(folder, todo, conf)
+        from safetensors.torch import load_file
+        return load_file(folder/'adapter'/'adapter_model.safetensors')
+    folder, todo = job(tmp_path, 'combined', conf, examples=SHOP[:12], pairs=PAIRS[:9])
+    whole = ends(folder, todo)
+    half = tmp_path/'killed'
+    (half/'checkpoints').mkdir(parents=True)
+    shutil.copytree(folder/'checkpoints'/'step0', half/'checkpoints'/'step0')
+    found = checkpoints(folder/'checkpoints'/'step1')
+    shutil.copytree(found[len(found)//2], half/'checkpoints'/'step1'/found[len(found)//2].name)
+    monkeypatch.setitem(door.METHODS, 'combined', [('examples', 'no.such:function'), door.METHODS['combined'][1]]) # a finished step is not repeated
+    assert same(whole, ends(half, todo))
+
+# LoRA, QLoRA, full
+
+def test_quantized_training_is_refused_with_what_is_missing(tmp_path, monkeypatch):
+    if not torch.cuda.is_available():
+        with pytest.raises(FtkitError, match='quantize=4 needs an NVIDIA GPU'): finetune_sync(telemetry_provider=object(), say=print, **{**config(quantize=4).model_dump(), 'output_dir': str(tmp_path)})
+        assert not list(tmp_path.iterdir())
+    import ftkit.train.run as door
+    monkeypatch.setattr(door, 'find_spec', lambda name: None)
+    with pytest.raises(FtkitError, match='quantize=8 needs bitsandbytes; `pip install bitsandbytes`'): check_quantize(8, cuda=True)
+    assert check_quantize(None) is None
+
+def test_lora_that_cannot_be_applied_is_a_warning_and_a_note(tmp_path, monkeypatch):
+    import ftkit.train.base as shared
+    monkeypatch.setattr(shared, 'ATTENTION', ('nothing_is_called_so',))
+    conf = config(epochs=1, target_modules='attention', learning_rate=1e-3)
+    folder, todo = job(tmp_path, 'sft', conf, examples=SHOP)
+    with pytest.warns(UserWarning, match='LoRA cannot be applied to LlamaForCausalLM'): done = run_steps(folder, todo, conf)
+    assert done.how=='full' and 'nothing_is_called_so' not in done.notes[0] and 'training all weights instead' in done.notes[0]
+    assert (folder/'adapter'/'model.safetensors').exists() and done.lora_config is None
+
+@pytest.mark.parametrize('method', ['sft', 'ranking'])
+def test_full_training_gives_a_whole_model(tmp_path, method):
+    conf = config(epochs=1, use_lora=False, target_modules='attention', learning_rate=1e-3)
+    folder, todo = job(tmp_path, method, conf, examples=SHOP, rankings=RANKED)
+    with quiet(): done = run_steps(folder, todo, conf)
+    tuned, base = (load(random_base(), a, dtype='float32', device='cpu') for a in (folder/'adapter', None))
+    assert done.how=='full' and not torch.equal(logits(tuned.model), logits(base.model))
+
+@pytest.mark.parametrize('wrong,why', [(dict(model_type='embedding', agent_type=None, modality='text', method='sft'), 'method: only for'), (dict(multi_turn=True, method='dpo'), 'multi_turn: only with'), (dict(margin=.5), 'margin: has an effect only'),
+    (dict(embedding_loss='triplet'), 'embedding_loss: only for'), (dict(quantize=4, use_lora=False, target_modules='attention'), 'quantize: only with')])
+def test_settings_of_another_method_are_refused(wrong, why):
+    with pytest.raises(FtkitError, match=why): config(**wrong)
+
+# from telemetry to an adapter
+
+def run(tmp_path, agent, **more):
+    save_telemetry(tmp_path/'in', *telemetry(agent))
+    fields = {**dict(tenant_id='acme', project='shop', model_type='llm', agent_type=agent, base_model=str(random_base()), output_dir=str(tmp_path/'out'), epochs=1, batch_size=8, test_set_size=4, target_modules='all-linear'), **more}
+    return finetune_sync(telemetry_provider=FileProvider(tmp_path/'in'), say=lambda line: None, in_process=True, **fields)
+
+def test_ranked_answers_become_a_registered_adapter(tmp_path):
+    result = run(tmp_path, 'concierge', method='ranking')
+    assert result.training_method=='ranking' and result.adapter_id and result.metrics['computation']=='shared'
+    assert 0<=result.metrics['pair_accuracy_before']<=1 and result.evaluation_result.task=='preference', result.evaluation_result.warnings
+
+def test_conversations_become_a_registered_adapter(tmp_path):
+    result = run(tmp_path, 'support', multi_turn=True, max_length=192)
+    assert result.training_method=='multi_turn' and result.adapter_id and result.evaluation_result.test_size>0, result.evaluation_result.warnings
+    notes = read_json(Path(result.run)/'trained.json')['notes']
+    assert len(notes)==1 and 'conversations lost their oldest turns' in notes[0]
+
+@pytest.mark.parametrize('base', [pytest.param(MINILM, marks=real_embedder, id='MiniLM')])
+def test_searches_become_a_registered_embedding_model(tmp_path, base):
+    result = run(tmp_path, 'search', model_type='embedding', agent_type=None, modality='text', base_model=str(base), target_modules='attention', max_length=64)
+    assert result.training_method=='embedding' and result.adapter_id and result.evaluation_result.task=='retrieval', result.evaluation_result.warnings
+    found = embed(load_embedder(base, result.adapter_path), ['where is it made']), embed(load_embedder(base), ['where is it made'])
+    assert abs(found[0]-found[1]).max()>1e-4
+
+def test_too_few_triplets_are_counted_and_named(tmp_path):
+    with pytest.raises(FtkitError, match=r'Insufficient triplets: \d+ < 1000.*min_triplets'): run(tmp_path, 'search', model_type='embedding', agent_type=None, modality='text', min_triplets=1000)
+
+# learning: each method moves its own figure; measured over three seeds, the bounds are about half of the smallest move
+
+def on_tiny(train, rows, folder, conf, validation):
+    torch.manual_seed(conf.seed)
+    folder.mkdir(parents=True)
+    base = load_base(tiny_base(), dtype='float32', device='cpu')
+    model, _ = with_lora(base.model, conf)
+    with quiet(): result = train(model, base.tokenizer, rows, validation, conf, folder, folder/'checkpoints')
+    return result, read_metrics(folder)
+
+def learning(seed, **more): return config(**{**dict(seed=seed, epochs=3, batch_size=8, learning_rate=2e-3, save_steps=None, lora_r=16, lora_alpha=32), **more})
+GOODS = ('mug', 'coat', 'lamp', 'shelf', 'belt', 'rug', 'knife', 'tie')
+WORDED = [(q.format(g), l) for g in GOODS for l,qs in dict(delivery=('where is the parcel with my {}', 'when does the {} arrive'), refunds=('i want my money back for the {}', 'refund the {} please'), catalogue=('do you sell a {} in green', 'what is the {} made of')).items() for q in qs]
+EARLY, LATE = WORDED[:36], WORDED[36:]
+
+@pytest.mark.parametrize('seed', SEEDS)
+def test_sft_lowers_the_loss_on_unseen_requests(tmp_path, seed):
+    made = lambda some: [InstructionExample('Route the request to delivery, refunds or catalogue.', q, l) for q,l in some]
+    result, log = on_tiny(train_sft_rows, made(EARLY), tmp_path/'r', learning(seed), made(LATE))
+    evals = [m['eval_loss'] for m in log if m.get('eval_loss') is not None]
+    assert log[0]['loss']-evals[-1]>1, (log[0]['loss'], evals)
+
+@pytest.mark.parametrize('seed', SEEDS)
+def test_dpo_raises_the_margin_on_unseen_pairs(tmp_path, seed):
+    made = lambda some: [PreferencePair(f'Route.\n\n{q}', l, LABELS[(LABELS.index(l)+1)%3]) for q,l in some]
+    result, log = on_tiny(train_dpo_rows, made(EARLY), tmp_path/'r', learning(seed, learning_rate=1e-3), made(LATE))
+    assert result['eval_reward_margin']>.2 and result['eval_reward_accuracy']>.8, result
+
+@pytest.mark.parametrize('seed', SEEDS)
+def test_ranking_orders_unseen_answers(tmp_path, seed):
+    made = lambda some: [Ranking(f'Route.\n\n{q}', (l, f'maybe {l}', LABELS[(LABELS.index(l)+1)%3]), (1., .5, 0.)) for q,l in some]
+    result, _ = on_tiny(train_ranking_rows, made(EARLY), tmp_path/'r', learning(seed), made(LATE))
+    assert result['pair_accuracy_after']-result['pair_accuracy_before']>.1 and result['pair_accuracy_after']>.8, result
+
+@pytest.mark.parametrize('seed', SEEDS)
+@pytest.mark.parametrize('loss', ['in-batch', 'triplet'])
+def test_embedding_finds_more_on_the_tiny_base(tmp_path, seed, loss):
+    rows = triplets(*telemetry('search', seed=seed))
+    *_, result = tuned(tmp_path, embedding_config(seed=seed, embedding_loss=loss, epochs=3), base=tiny_base(), rows=rows[:120], validation=rows[120:])
+    assert result['ndcg_at_10_after']-result['ndcg_at_10_before']>.1, result
