@@ -214,8 +214,8 @@ def test_long_conversations_lose_whole_turns_and_are_counted():
 
 def test_a_tool_result_never_loses_its_question(support):
     tok = load_base(tiny_base(), dtype='float32', device='cpu').tokenizer
-    for t in (t for t in support if any(m['role']=='tool' for m in conversation(t))):
-        for limit in range(100, len(encode_conversation(t, tok)), 17):
+    for t in [t for t in support if any(m['role']=='tool' for m in conversation(t))][:2]:
+        for limit in range(120, len(encode_conversation(t, tok)), 50):
             short = shorten_conversation(t, tok, limit)
             if short: assert [m['role'] for m in conversation(short)][:2]==['system', 'user'] and len(encode_conversation(short, tok))<=limit
 
@@ -336,7 +336,7 @@ def test_settings_of_another_method_are_refused(wrong, why):
 
 def run(tmp_path, agent, **more):
     save_telemetry(tmp_path/'in', *telemetry(agent))
-    fields = {**dict(tenant_id='acme', project='shop', model_type='llm', agent_type=agent, base_model=str(random_base()), output_dir=str(tmp_path/'out'), epochs=1, batch_size=8, test_set_size=4, target_modules='all-linear'), **more}
+    fields = {**dict(tenant_id='acme', project='shop', model_type='llm', agent_type=agent, base_model=str(random_base()), output_dir=str(tmp_path/'out'), epochs=1, batch_size=8, test_set_size=2, target_modules='all-linear'), **more}
     return finetune_sync(telemetry_provider=FileProvider(tmp_path/'in'), say=lambda line: None, in_process=True, **fields)
 
 def test_ranked_answers_become_a_registered_adapter(tmp_path):
@@ -395,7 +395,7 @@ def test_ranking_orders_unseen_answers(tmp_path, seed):
     assert result['pair_accuracy_after']-result['pair_accuracy_before']>.1 and result['pair_accuracy_after']>.8, result
 
 @pytest.mark.parametrize('seed', SEEDS)
-@pytest.mark.parametrize('loss', ['in-batch', 'triplet'])
+@pytest.mark.parametrize('loss', ['in-batch', 'triplet'][:2 if os.environ.get('FTKIT_FULL') else 1])
 def test_embedding_finds_more_on_the_tiny_base(tmp_path, seed, loss):
     rows = triplets(*telemetry('search', seed=seed))
     *_, result = tuned(tmp_path, embedding_config(seed=seed, embedding_loss=loss, epochs=3), base=tiny_base(), rows=rows[:120], validation=rows[120:])
