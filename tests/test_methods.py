@@ -259,10 +259,9 @@ def test_sft_then_dpo_is_one_adapter_and_the_reference_is_the_sft_step(tmp_path,
         seen['reference'] = {n.replace('.ref.', '.default.'): p.detach().clone() for n,p in net.named_parameters() if '.ref.' in n}
         seen['policy'] = {n: p.detach().clone() for n,p in net.named_parameters() if '.default.' in n}
         seen['frozen'] = not any(p.requires_grad for n,p in net.named_parameters() if '.ref.' in n)
-        row = trainer.train_dataset[0]
-        batch = page.pair_collator(0)([row])
-        with torch.no_grad(): seen['now'] = page.answer_logps(net, batch)[0].tolist()
-        seen['then'] = [row['ref_chosen_logps'], row['ref_rejected_logps']]
+        rows = [trainer.train_dataset[n] for n in range(8)] # the batch in which the reference was computed
+        with torch.no_grad(), trainer.accelerator.autocast(): seen['now'] = page.answer_logps(net, page.pair_collator(0)(rows))[0].tolist()
+        seen['then'] = [r[k] for r in rows for k in ('ref_chosen_logps', 'ref_rejected_logps')]
         got = real(trainer, folder, conf)
         seen['reference after'] = {n.replace('.ref.', '.default.'): p.detach().clone() for n,p in net.named_parameters() if '.ref.' in n}
         seen['model'] = logits(net)
@@ -274,7 +273,7 @@ def test_sft_then_dpo_is_one_adapter_and_the_reference_is_the_sft_step(tmp_path,
     with quiet(): done = run_steps(folder, todo, conf)
     assert same(seen['reference'], seen['policy']) and same(seen['reference'], seen['reference after']) and seen['frozen']
     assert any(p.abs().max()>0 for n,p in seen['reference'].items() if 'lora_B' in n), 'the reference is the base, not the SFT step'
-    assert seen['now']==pytest.approx(seen['then'], abs=1e-3), 'policy and reference differ before the first step'
+    assert seen['now']==pytest.approx(seen['then'], abs=1e-5), 'policy and reference differ before the first step'
     losses = [m['loss'] for m in read_metrics(folder) if m.get('reward_margin') is not None]
     assert losses[0]==pytest.approx(math.log(2), abs=2e-3) and losses[-1]<losses[0]
     assert done.method=='combined' and sorted(p.name for p in (folder/'adapter').glob('**/*.safetensors'))==['adapter_model.safetensors']
@@ -336,7 +335,7 @@ def test_settings_of_another_method_are_refused(wrong, why):
 
 def run(tmp_path, agent, **more):
     save_telemetry(tmp_path/'in', *telemetry(agent))
-    fields = {**dict(tenant_id='acme', project='shop', model_type='llm', agent_type=agent, base_model=str(random_base()), output_dir=str(tmp_path/'out'), epochs=1, batch_size=8, test_set_size=2, target_modules='all-linear'), **more}
+    fields = {**dict(tenant_id='acme', project='shop', model_type='llm', agent_type=agent, base_model=str(random_base()), output_dir=str(tmp_path/'out'), epochs=1, batch_size=8, test_set_size=2, cpu=1, target_modules='all-linear'), **more}
     return finetune_sync(telemetry_provider=FileProvider(tmp_path/'in'), say=lambda line: None, in_process=True, **fields)
 
 def test_ranked_answers_become_a_registered_adapter(tmp_path):
@@ -360,7 +359,7 @@ def test_searches_become_a_registered_embedding_model(tmp_path, base):
 def test_too_few_triplets_are_counted_and_named(tmp_path):
     with pytest.raises(FtkitError, match=r'Insufficient triplets: \d+ < 1000.*min_triplets'): run(tmp_path, 'search', model_type='embedding', agent_type=None, modality='text', min_triplets=1000)
 
-# learning: each method moves its own figure; measured over three seeds, the bounds are about half of the smallest move
+# learning: each method moves its own figure on rows it has not seen
 
 def on_tiny(train, rows, folder, conf, validation):
     torch.manual_seed(conf.seed)
@@ -392,7 +391,7 @@ def test_dpo_raises_the_margin_on_unseen_pairs(tmp_path, seed):
 def test_ranking_orders_unseen_answers(tmp_path, seed):
     made = lambda some: [Ranking(f'Route.\n\n{q}', (l, f'maybe {l}', LABELS[(LABELS.index(l)+1)%3]), (1., .5, 0.)) for q,l in some]
     result, _ = on_tiny(train_ranking_rows, made(EARLY), tmp_path/'r', learning(seed), made(LATE))
-    assert result['pair_accuracy_after']-result['pair_accuracy_before']>.1 and result['pair_accuracy_after']>.8, result
+    assert result['pair_accuracy_after']-result['pair_accuracy_before']>.15, result
 
 @pytest.mark.parametrize('seed', SEEDS)
 @pytest.mark.parametrize('loss', ['in-batch', 'triplet'][:2 if os.environ.get('FTKIT_FULL') else 1])
