@@ -3,7 +3,7 @@ from importlib import import_module
 
 # public name -> the page that defines it; resolved on first use, so that `import ftkit` stays light
 _pages = {
-    'core': 'FtkitError Accounting InstructionExample PreferencePair Triplet ConversationTurn ConversationTrajectory InstructionDataset PreferenceDataset TripletDataset TrajectoryDataset',
+    'core': 'FtkitError Accounting InstructionExample PreferencePair Ranking Triplet ConversationTurn ConversationTrajectory InstructionDataset PreferenceDataset RankingDataset TripletDataset TrajectoryDataset',
     'spans': 'Span Annotation',
     'tiny': 'tiny_base',
     'telemetry': 'PhoenixProvider FileProvider phoenix send save_telemetry',

@@ -33,7 +33,7 @@ class _Enough(BaseModel):
     min_sft_examples:Annotated[int, Field(ge=1)] = 50 # approved examples needed for SFT
     min_dpo_pairs:Annotated[int, Field(ge=1)] = 20 # preference pairs needed for DPO
     min_triplets:Annotated[int, Field(ge=1)] = 100 # triplets needed for an embedding model
-    method:Literal['auto', 'sft', 'dpo', 'combined'] = 'auto' # `auto` lets the data decide
+    method:Literal['auto', 'sft', 'dpo', 'combined', 'ranking'] = 'auto' # `auto` lets the data decide
     generate_synthetic:bool = True # ask for synthetic examples when there are too few
     multi_turn:bool = False # train on whole sessions
     min_turns_per_session:Annotated[int, Field(ge=1, le=1000)] = 2 # shorter sessions are left out
@@ -52,11 +52,14 @@ class _Training(BaseModel):
     weight_decay:Annotated[float, Field(ge=0, le=1)] = 0.
     max_length:Annotated[int, Field(ge=16, le=10_000_000)]|None = None # tokens a row; the model's context or 1,024 when `None`
     beta:Annotated[float, Field(gt=0, le=10)] = .1 # DPO: how far from the base
+    margin:Annotated[float, Field(gt=0, le=10)]|None = None # ranking: nats a token, 1 when `None`; triplet loss: cosine distance, 0.3 when `None`
+    embedding_loss:Literal['in-batch', 'triplet'] = 'in-batch' # what other queries' documents count for
     seed:Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 # %% ../nbs/31_plan.ipynb #f28d5856
 class _Adapter(BaseModel):
     use_lora:bool = True # `False` trains all weights
+    quantize:Literal[4, 8]|None = None # QLoRA: bits a weight of the base; needs CUDA and bitsandbytes
     lora_r:Annotated[int, Field(ge=1, le=256)] = 8 # rank
     lora_alpha:Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=lambda data: 2*data.get('lora_r', 8)) # scale is alpha / r; twice the rank when not given
     lora_dropout:Annotated[float, Field(ge=0, le=.1)] = 0.
@@ -131,6 +134,11 @@ def contradictions(
     if c.model_type=='embedding' and not c.modality: said.append("modality: is required when model_type is 'embedding'")
     for f in ('backend_provider', 'gpu', 'gpu_count'):
         if c.backend=='local' and f in decided: said.append(f"{f}: has no effect with backend='local'; leave it out or set backend='remote'")
+    if c.model_type=='embedding' and c.method!='auto': said.append("method: only for model_type='llm'; an embedding model is trained with embedding_loss")
+    if c.multi_turn and (c.model_type!='llm' or c.method not in ('auto', 'sft')): said.append("multi_turn: only with model_type='llm' and method='sft' or 'auto'")
+    if c.margin and c.method!='ranking' and c.embedding_loss!='triplet': said.append("margin: has an effect only with method='ranking' or embedding_loss='triplet'")
+    if c.model_type!='embedding' and 'embedding_loss' in decided: said.append("embedding_loss: only for model_type='embedding'")
+    if c.quantize and (not c.use_lora or c.model_type=='embedding'): said.append("quantize: only with use_lora=True and model_type='llm'")
     for f in ('lora_r', 'lora_alpha', 'lora_dropout', 'target_modules'):
         if not c.use_lora and f in decided: said.append(f'{f}: has no effect with use_lora=False')
     for f in ('start_time', 'approval_threshold', 'annotation_names', 'redact_names', 'test_days'):

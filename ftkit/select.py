@@ -23,8 +23,9 @@ class Thresholds:
     min_sft_examples:int = 50
     min_triplets:int = 100
 
-NEEDS = dict(dpo=('preference_pairs', 'min_dpo_pairs', 'preference pairs'), sft=('approved_examples', 'min_sft_examples', 'approved examples'), embedding=('triplets', 'min_triplets', 'triplets'))
-METHODS = ('auto', 'sft', 'dpo', 'combined')
+NEEDS = dict(dpo=('preference_pairs', 'min_dpo_pairs', 'preference pairs'), sft=('approved_examples', 'min_sft_examples', 'approved examples'), ranking=('rankings', 'min_dpo_pairs', 'ranked prompts'),
+    multi_turn=('approved_turns', 'min_sft_examples', 'turns of approved conversations'), embedding=('triplets', 'min_triplets', 'triplets'))
+METHODS = ('auto', 'sft', 'dpo', 'combined', 'ranking', 'multi_turn')
 
 # %% ../nbs/30_select.ipynb #3d2da3e3
 def confidence(
@@ -43,6 +44,8 @@ class MethodAnalysis:
     approved_examples:int = 0
     preference_pairs:int = 0
     triplets:int = 0
+    rankings:int = 0
+    approved_turns:int = 0
     reasons:tuple = () # why this one
     would_change:tuple = () # what would give another answer
 
@@ -71,7 +74,7 @@ def missing(
 
 # %% ../nbs/30_select.ipynb #aeffd1ed
 def choose(
-    counts:dict, # preference_pairs, approved_examples, triplets
+    counts:dict, # preference_pairs, approved_examples, triplets, rankings, approved_turns
     thresholds=Thresholds(),
     model_type:str='llm', # or 'embedding'
     method:str='auto', # or the one that is wanted
@@ -79,7 +82,7 @@ def choose(
 ) -> MethodAnalysis:
     "The method these counts support."
     one_of(method, METHODS, 'method')
-    order = ('embedding',) if model_type=='embedding' else ('dpo', 'sft')
+    order = ('embedding',) if model_type=='embedding' else (method,) if method in ('ranking', 'multi_turn') else ('dpo', 'sft')
     wanted = order if method=='auto' else ('sft', 'dpo') if method=='combined' else (method,)
     state = {m: _have(m, counts, thresholds) for m in order}
     ready = [m for m in wanted if state[m][0]>=state[m][1]]
@@ -93,7 +96,8 @@ def choose(
 
 # %% ../nbs/30_select.ipynb #3605d1d2
 def _answer(method, sure, counts, reasons, changes):
-    return MethodAnalysis(method, sure, counts.get('approved_examples', 0), counts.get('preference_pairs', 0), counts.get('triplets', 0), tuple(reasons), tuple(changes))
+    known = {key: counts.get(key, 0) for key,_,_ in NEEDS.values()}
+    return MethodAnalysis(method, sure, **known, reasons=tuple(reasons), would_change=tuple(changes))
 
 def _changes(chosen, state, order):
     "How far the data are from another answer."
@@ -107,7 +111,9 @@ def require(
 ) -> str: # the method
     "The method to train with; raises when the data support none."
     if analysis.recommended_method not in ('insufficient', 'synthetic'): return analysis.recommended_method
-    ways = [f'annotate more spans in Phoenix ({"; ".join(analysis.would_change)})' if analysis.would_change else '', 'lower the threshold (min_dpo_pairs, min_sft_examples) if you accept the risk', 'or pass synthetic_service= and approval_orchestrator= and approve what they make']
+    lacking = dict.fromkeys(limit for _,limit,words in NEEDS.values() if f'Insufficient {words}' in analysis.reasons[-1])
+    ways = [f'annotate more spans in Phoenix ({"; ".join(analysis.would_change)})' if analysis.would_change else '', f'lower the threshold ({", ".join(lacking)}) if you accept the risk']
+    if 'Insufficient approved examples' in analysis.reasons[-1]: ways.append('or pass synthetic_service= and approval_orchestrator= and approve what they make')
     raise FtkitError(f'{analysis.reasons[-1]} Ways out: {", ".join(filter(None, ways))}.')
 
 # %% ../nbs/30_select.ipynb #7396b6e2

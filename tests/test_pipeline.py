@@ -144,7 +144,7 @@ def test_without_annotations_the_account_says_so(tmp_path):
 def test_nothing_is_fetched_before_the_plan_is_right(tmp_path):
     class Fetching:
         def __getattr__(self, name): raise AssertionError('the provider was asked')
-    for wrong in (dict(epochs=0), dict(learning_rat=1), dict(base_model='no/such-model'), dict(backend='remote'), dict(max_length=100_000), dict(multi_turn=True)):
+    for wrong in (dict(epochs=0), dict(learning_rat=1), dict(base_model='no/such-model'), dict(backend='remote'), dict(max_length=100_000), dict(multi_turn=True, method='dpo'), dict(quantize=4, use_lora=False)):
         with pytest.raises(FtkitError): finetune_sync(telemetry_provider=Fetching(), say=quietly, **plan(tmp_path, **wrong))
     assert not list(tmp_path.iterdir())
 

@@ -71,6 +71,7 @@ def answers(
 ) -> list: # the texts a model would learn from
     "The answers of a record: one, or both of a pair, or all of a conversation."
     if hasattr(record, 'turns'): return [t.response for t in record.turns]
+    if hasattr(record, 'answers'): return list(record.answers)
     return [getattr(record, n) for n in ('output', 'chosen', 'rejected', 'positive', 'negative') if hasattr(record, n)]
 
 # %% ../../nbs/22_data.clean.ipynb #61b312cb

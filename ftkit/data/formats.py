@@ -86,6 +86,8 @@ def conversation(
     trajectory, # a `ConversationTrajectory`
 ) -> list: # chat messages
     "A session as chat messages."
+    told = trajectory.metadata.get('messages')
+    if told: return [*map(for_template, told), dict(role='assistant', content=trajectory.answer)]
     system = trajectory.metadata.get('system')
     turns = [m for t in trajectory.turns for m in (dict(role='user', content=t.query), dict(role='assistant', content=t.response))]
     return [*([dict(role='system', content=system)] if system else []), *turns]

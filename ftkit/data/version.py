@@ -15,12 +15,12 @@ from functools import cached_property
 from pathlib import Path
 
 import ftkit
-from ..core import (FtkitError, InstructionDataset, PreferenceDataset, RecordDataset, TrajectoryDataset, TripletDataset, as_time, atomic_dir, content_hash, file_hash,
+from ..core import (FtkitError, InstructionDataset, PreferenceDataset, RankingDataset, RecordDataset, TrajectoryDataset, TripletDataset, as_time, atomic_dir, content_hash, file_hash,
     home, now, plain, read_json, read_jsonl, to_json, write_json)
 from .split import IDS, LeakCertificate, Split, certificate, check_certificate, ids, side_hashes
 
 # %% ../../nbs/24_data.version.ipynb #e0f31056
-DATASETS = {c.__name__: c for c in (InstructionDataset, PreferenceDataset, TripletDataset, TrajectoryDataset)}
+DATASETS = {c.__name__: c for c in (InstructionDataset, PreferenceDataset, RankingDataset, TripletDataset, TrajectoryDataset)}
 SIDES = ('train', 'validation', 'test', 'held', 'data')
 LAYOUT = 1
 

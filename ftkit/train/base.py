@@ -8,7 +8,7 @@ __all__ = ['ATTENTION', 'RENAMED', 'SEAL', 'ASIDE', 'START', 'linear_names', 'ta
            'seal', 'broken', 'checkpoints', 'newest_whole', 'prune', 'put', 'sweep', 'keep_checkpoints', 'DiskFull',
            'checkpoint_bytes', 'check_room', 'disk_full', 'precision', 'schedule', 'trainer_arguments', 'Trained',
            'forward_s', 'forecast', 'out_of_memory', 'smaller_batch', 'keep_start', 'back_to_start', 'watched',
-           'log_of', 'attempt', 'fit', 'train_with', 'load_weights', 'summary', 'save_adapter']
+           'log_of', 'attempt', 'fit', 'train_with', 'load_weights', 'summary', 'saving', 'save_adapter']
 
 # %% ../../nbs/40_train.base.ipynb #48e8f0ab
 import errno, math, os, shutil, time, warnings
@@ -49,12 +49,13 @@ def targets(
 def with_lora(
     model, # a transformers model
     config, # `OrchestrationConfig`
+    task_type:str='CAUSAL_LM', # as PEFT calls it
 ) -> tuple: # the model to train, and how: 'lora' or 'full'
     "Put a fresh adapter on a model, where it was asked for and is possible."
     if not config.use_lora: return model, 'full'
     from peft import LoraConfig, get_peft_model
     try:
-        lora = LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout, target_modules=targets(model, config.target_modules), task_type='CAUSAL_LM')
+        lora = LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout, target_modules=targets(model, config.target_modules), task_type=task_type)
         with quiet(): return get_peft_model(model, lora), 'lora'
     except (FtkitError, ValueError, NotImplementedError) as e:
         if not isinstance(config.target_modules, str): raise
@@ -514,6 +515,7 @@ def load_weights(
     checkpoint, # a whole checkpoint of it
 ):
     "Put a checkpoint's weights back into the model."
+    model = getattr(model, 'transformers_model', model) # what a `SentenceTransformer` holds
     from safetensors.torch import load_file
     why = broken(checkpoint)
     if why: raise FtkitError(f'the best checkpoint {Path(checkpoint).name} cannot be loaded: {why}')
@@ -537,6 +539,14 @@ def summary(
         used_validation_split=bool(n_eval), **shown, **(dict(eval_samples=n_eval, val_examples=n_eval, best_step=best, stopped_early=trainer.state.global_step<trainer.state.max_steps) if n_eval else {}))
 
 # %% ../../nbs/40_train.base.ipynb #44beaff7
+def saving(
+    model, # a transformers or PEFT model, or a `SentenceTransformer`
+) -> dict: # for `save_pretrained`
+    "What to write of a model, and what not."
+    if hasattr(model, 'transformers_model'): return dict(create_model_card=False)
+    return dict(selected_adapters=['default']) if hasattr(model, 'peft_config') else {}
+
+# %% ../../nbs/40_train.base.ipynb #81b3c07f
 def save_adapter(
     model, # after training
     tokenizer, # saved beside it
@@ -550,7 +560,7 @@ def save_adapter(
     if bad: raise Diverged(f'{len(bad)} trained weights are not finite, e.g. {bad[0]}; nothing is written. Lower the learning rate and train again')
     if path.exists(): shutil.rmtree(path)
     with atomic_dir(path) as tmp:
-        model.save_pretrained(tmp, **({'selected_adapters': ['default']} if hasattr(model, 'peft_config') else {})) # DPO keeps its reference as a second adapter
+        model.save_pretrained(tmp, **saving(model))
         tokenizer.save_pretrained(tmp)
         vouch(tmp)
     return path

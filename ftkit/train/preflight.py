@@ -191,7 +191,7 @@ def shorten(
     max_length:int, # tokens of prompt and answer together
 ): # the record, perhaps with fewer messages; `None` when it cannot fit
     "Drop the oldest messages until the row fits."
-    answers = [getattr(record, f) for f in ('chosen', 'rejected') if hasattr(record, f)] or [record.answer]
+    answers = [getattr(record, f) for f in ('chosen', 'rejected') if hasattr(record, f)] or getattr(record, 'answers', [record.answer])
     room = max_length-max(len(answer_ids(tokenizer, asked(record, tokenizer), a)) for a in answers)
     messages = prompt_of(record)
     system = [m for m in messages if m['role'] in ('system', 'developer')]
@@ -217,11 +217,12 @@ class Fitted(NamedTuple):
     account:Accounting
     shortened:tuple = () # positions of rows that lost their oldest messages
     left_out:tuple = () # positions of rows that were dropped
+    did:str = 'lost their oldest messages' # what became of the shortened ones
 
     def notes(self, what:str) -> list: # sentences
         "What a person should know about these rows."
         some = lambda at: ', '.join(map(str, at[:5]))+(', …' if len(at)>5 else '')
-        lines = [(self.shortened, 'lost their oldest messages'), (self.left_out, 'were left out because their last message or answer is too long')]
+        lines = [(self.shortened, self.did), (self.left_out, 'were left out because their last message or answer is too long')]
         return [f'{what}: {len(at)} of {self.account.seen} rows {did} (rows {some(at)})' for at,did in lines if at]
 
 # %% ../../nbs/41_train.preflight.ipynb #cff44ed1
@@ -229,13 +230,15 @@ def fit_rows(
     records, # examples or pairs
     tokenizer, # of the base
     max_length:int, # tokens
+    cut=shorten, # (record, tokenizer, max_length) -> record that fits, or `None`
     most_lost:float=.1, # share of rows that may be left out
+    did:str='lost their oldest messages', # what happens to those that `cut` shortens
 ) -> Fitted:
     "Shorten what is too long; leave out and count what cannot be shortened."
-    with readable(): fitted = [shorten(r, tokenizer, max_length) for r in records]
+    with readable(): fitted = [cut(r, tokenizer, max_length) for r in records]
     kept, account = sift(fitted, lambda r: f'does not fit into {max_length:,} tokens' if r is None else None, 'rows')
     shortened = tuple(n for n,r in enumerate(fitted) if r is not None and 'messages_dropped' in r.metadata)
-    out = Fitted(kept, account, shortened, tuple(n for n,r in enumerate(fitted) if r is None))
+    out = Fitted(kept, account, shortened, tuple(n for n,r in enumerate(fitted) if r is None), did)
     if len(out.left_out)>most_lost*len(fitted): raise FtkitError(f'{out.notes("training")[-1]}; at most {most_lost:.0%} may go. Raise max_length ({max_length:,}) or take those rows out')
     return out
 
