@@ -1,5 +1,5 @@
 "Build the site from the notebooks: `python docs/build.py [--out FOLDER]`. Nothing is executed and nothing is fetched."
-import argparse, json, shutil, sys, time
+import argparse, shutil, sys, time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent

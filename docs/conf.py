@@ -14,6 +14,9 @@ toc_object_entries_show_parents = 'hide'
 pygments_style, pygments_dark_style = 'friendly', 'monokai'
 html_theme, html_title = 'furo', f'ftkit {version}'
 html_static_path, html_css_files = [str(Path(__file__).parent/'_static')], ['ftkit.css']
+green = {'color-brand-primary': '#2d6a4f', 'color-brand-content': '#2d6a4f', 'color-brand-visited': '#2d6a4f'}
+pale = dict.fromkeys(green, '#74c69d')
+html_theme_options = dict(light_css_variables=green, dark_css_variables=pale)
 html_favicon = str(Path(__file__).parent/'_static'/'favicon.svg')
 html_copy_source = False
 html_show_sphinx = False

@@ -75,7 +75,7 @@ def errors_page(names):
             own = '' if kind=='FtkitError' else f', a `{kind}`'
             short = (name if not isinstance(source, str) else slug(p.stem))
             meta = f'from {reference(source, short)}{own}'
-            body = [f'`{code(wrong)}`'] + [f'**{todo[:1].upper()}{plain(todo[1:])}**']*bool(todo) + [meta]
+            body = [f'`{code(wrong)}`', *([f'**To do:** {plain(todo)}'] if todo else []), meta]
             out.append(':::{container} message\n'+'\n\n'.join(body)+'\n:::')
     if by_module: raise ValueError(f'errors of {", ".join(by_module)} belong to no page')
     return '\n\n'.join(out)
@@ -100,7 +100,7 @@ def flat(d, before=''):
 
 def rows_table(rows):
     rows = [dict(flat(r)) for r in rows]
-    keys = list(dict.fromkeys(k for r in rows for k in r))
+    keys = sorted(dict.fromkeys(k for r in rows for k in r if r[k] is not None), key=lambda k: not any(isinstance(r.get(k), str) for r in rows)) # what it is comes first
     right = lambda k: '---:' if all(isinstance(r.get(k), (int, float, type(None))) for r in rows) else '---'
     return '\n'.join(['| '+' | '.join(cell(k.replace('_', ' ')) for k in keys)+' |', '|'+'|'.join(map(right, keys))+'|', *('| '+' | '.join(figure(r.get(k)) for k in keys)+' |' for r in rows)])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_markdown_cell
 
-from symbols import FUNCTION, Symbol, symbols
+from symbols import FUNCTION, Symbol, comments, fields, symbols
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT/'nbs'
@@ -146,11 +146,19 @@ def folded(source, module, lines):
     where = f'<a href="{settings["git_url"]}/blob/{settings["branch"]}/{file}#L{lines}">{file}</a>' if lines else file
     return f'<details class="source"><summary>Source</summary>\n<p>{where}</p>\n\n```python\n{source}\n```\n\n</details>'
 
+def groups(source, module):
+    "Private classes that only hold fields for a public one, as symbols."
+    for n in ast.parse(source).body:
+        if isinstance(n, ast.ClassDef): yield Symbol(module, n.name, 'class', n, params=fields(n, comments(source), {}))
+
 def exported(source, module, names, find):
     "An exported cell for the reader: its symbols, then its source."
     if not source.strip() or is_imports(source): return ''
     mine = [names.of[module][n] for n in defined(source) if n in names.of.get(module, ())]
-    if not mine: return f'```python\n{source}\n```' if len(source.splitlines())<=12 else folded(source, module, None)
+    if not mine:
+        held = '\n\n'.join(filter(None, (table(s, find) for s in groups(source, module))))
+        if held: return f'{held}\n\n{folded(source, module, None)}'
+        return f'```python\n{source}\n```' if len(source.splitlines())<=12 else folded(source, module, None)
     return '\n\n'.join([*(entry(s, find) for s in mine), folded(source, module, mine[0].line)])
 
 WIDGET = 'application/vnd.jupyter.widget-view+json'

@@ -15,7 +15,7 @@ const sizes = { desktop: { width: 1280, height: 900 }, phone: { width: 390, heig
       page.on('pageerror', e => errors.push(`${where}: ${e}`))
       page.on('requestfailed', r => errors.push(`${where}: ${r.url()} failed`))
       page.on('request', r => { if (!r.url().startsWith('file:') && !r.url().startsWith('data:')) outside.push(r.url()) })
-      await page.goto(pathToFileURL(path.join(site, name)).href, { waitUntil: 'load' })
+      await page.goto(pathToFileURL(path.join(site, name.split('?')[0])).href+(name.includes('?') ? '?'+name.split('?')[1] : ''), { waitUntil: 'load' })
       await page.waitForTimeout(200)
       const facts = await page.evaluate(() => ({ title: document.title, headings: document.querySelectorAll('h1').length, wider: document.documentElement.scrollWidth - innerWidth, broken: [...document.images].filter(i => i.complete && !i.naturalWidth).length, hits: document.querySelectorAll('ul.search li').length }))
       seen.push({ page: name, size, scheme, ...facts })
