@@ -7,6 +7,7 @@ project, author, version = settings['title'], settings['author'], settings['vers
 copyright = settings['copyright']
 extensions = ['myst_nb', 'sphinx_copybutton']
 nb_execution_mode = 'off'
+nb_render_markdown_format = 'myst' # outputs have tables
 myst_enable_extensions = ['colon_fence', 'attrs_block', 'attrs_inline']
 nitpicky = True # a link between names that leads nowhere is an error
 add_module_names = False

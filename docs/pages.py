@@ -128,9 +128,10 @@ def entry(s, find, colons=5):
     parts = [f'{fence}{{py:{s.kind}}} {shown}{s.signature}', *options, '', linked(s.doc, find), '', inherits, '', table(s, find), '', *(entry(m, find, colons-1) for m in s.methods if m.doc or m.params), fence]
     return '\n'.join(parts)
 
-def defined(source):
+def defined(source, constants=False):
     "Names that an exported cell defines at its top, methods added to a class included."
     for n in ast.parse(source).body:
+        if constants and isinstance(n, ast.Assign): yield from (t.id for t in n.targets if isinstance(t, ast.Name))
         if isinstance(n, ast.ClassDef): yield n.name
         if isinstance(n, FUNCTION):
             patched = any(getattr(d, 'id', '')=='patch' for d in n.decorator_list)
@@ -140,11 +141,11 @@ def is_imports(source):
     try: return all(isinstance(n, (ast.Import, ast.ImportFrom)) or isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant) for n in ast.parse(source).body)
     except SyntaxError: return False
 
-def folded(source, module, lines):
+def folded(source, module, lines, what=''):
     "Source of an exported cell, to be opened, with its place in the repository."
     file = f'{module.replace(".", "/")}.py'
     where = f'<a href="{settings["git_url"]}/blob/{settings["branch"]}/{file}#L{lines}">{file}</a>' if lines else file
-    return f'<details class="source"><summary>Source</summary>\n<p>{where}</p>\n\n```python\n{source}\n```\n\n</details>'
+    return f'<details class="source"><summary>Source{what}</summary>\n<p>{where}</p>\n\n```python\n{source}\n```\n\n</details>'
 
 def groups(source, module):
     "Private classes that only hold fields for a public one, as symbols."
@@ -158,7 +159,7 @@ def exported(source, module, names, find):
     if not mine:
         held = '\n\n'.join(filter(None, (table(s, find) for s in groups(source, module))))
         if held: return f'{held}\n\n{folded(source, module, None)}'
-        return f'```python\n{source}\n```' if len(source.splitlines())<=12 else folded(source, module, None)
+        return f'```python\n{source}\n```' if len(source.splitlines())<=12 else folded(source, module, None, f' of {", ".join(f"<code>{n}</code>" for n in defined(source, constants=True))}')
     return '\n\n'.join([*(entry(s, find) for s in mine), folded(source, module, mine[0].line)])
 
 WIDGET = 'application/vnd.jupyter.widget-view+json'

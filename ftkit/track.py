@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['append_line', 'read_lines', 'new_folder', 'find_run', 'Run', 'locked', 'working', 'lines_of', 'stage', 'read_metrics',
-           'smooth', 'plot_loss', 'write_report']
+           'smooth', 'picture', 'plot_loss', 'write_report']
 
 # %% ../nbs/32_track.ipynb #fce05080
-import fcntl, inspect, json, os, traceback
+import fcntl, inspect, io, json, os, traceback
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -211,6 +211,18 @@ def smooth(
         out.append(mean/total)
     return out
 
+# %% ../nbs/32_track.ipynb #1f9926ca
+def picture(
+    fig, # a matplotlib Figure
+): # the same, with a picture for notebooks
+    "Let a figure show itself when it stands last in a cell."
+    def png():
+        out = io.BytesIO()
+        fig.savefig(out, format='png', dpi=80)
+        return out.getvalue()
+    fig._repr_png_ = png
+    return fig
+
 # %% ../nbs/32_track.ipynb #e743068f
 def plot_loss(
     folders, # one run folder, or several to compare
@@ -226,7 +238,7 @@ def plot_loss(
         if val: ax.plot(*zip(*val), 'o', color=color, ms=4, label='validation'); ax.plot(*min(val, key=lambda sv: sv[1]), 'o', color=color, ms=9, mfc='none')
     ax.set(xlabel='step', ylabel='loss')
     if ax.lines: ax.legend(frameon=False, fontsize=8)
-    return fig
+    return picture(fig)
 
 # %% ../nbs/32_track.ipynb #33616f02
 def write_report(
