@@ -106,6 +106,14 @@ def test_a_page_has_prose(path):
     prose = [c for c in cells(path, 'markdown') if not c.startswith('#')]
     assert len(' '.join(prose).split())>=40 and len(prose)>=3
 
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=name_of)
+def test_imports_have_cells_of_their_own(path):
+    "nbdev_docs runs every cell that imports, and runs no other: a mixed one would fail there."
+    for source in cells(path, 'code'):
+        if re.search(r'^#\| *(export|hide)', source, re.M) or 'nbdev_export()' in source: continue
+        body = ast.parse(re.sub(r'^[%!].*$', '', source, flags=re.M)).body
+        assert len({isinstance(n, (ast.Import, ast.ImportFrom)) for n in body})<2, source
+
 def test_every_message_is_on_the_page_of_errors(built):
     page, lost = re.sub(r'\W+', ' ', said(built['errors.html'])), []
     for p in (ROOT/'ftkit').rglob('*.py'):
