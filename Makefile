@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo test test-all notebooks lint install tiny-base
+.PHONY: demo test test-all notebooks lint install tiny-base docs docs-serve docs-quarto
 
 install: $(VENV)/.installed
 
@@ -30,8 +30,21 @@ notebooks: install
 	$(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/python tools/readme.py
 
 lint: install
-	$(BIN)/ruff check ftkit tests tools benchmarks
+	$(BIN)/ruff check ftkit tests tools benchmarks docs
 
 # Pre-train the base model that ships with the package again: about an hour on two quiet cores.
 tiny-base: install
 	$(BIN)/python tools/tiny_base.py
+
+# The site, from the notebooks as they stand: nothing is executed, nothing is fetched.
+docs: install
+	$(BIN)/python docs/build.py
+
+docs-serve: docs
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/docs/html $(or $(PORT),8000)
+
+# The same notebooks through nbdev and Quarto, for those who have it: nbdev would install it unasked.
+docs-quarto: install
+	@command -v quarto >/dev/null || { echo 'quarto is not on the PATH; `make docs` needs none'; exit 1; }
+	PATH=$(abspath $(BIN)):$$PATH nbdev_docs
+	$(BIN)/python tools/readme.py

@@ -41,7 +41,7 @@ def main():
     if '--all' in sys.argv: os.environ['FTKIT_FULL'] = '1'
     os.environ.update(HF_HUB_OFFLINE='1', FTKIT_HOME=tempfile.mkdtemp(prefix='ftkit-home-'), OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false')
     unchanged('export', [BIN/'nbdev_export'], [BIN/'nbdev_clean'], [sys.executable, 'tools/readme.py'])
-    run('style', BIN/'ruff', 'check', 'ftkit', 'tests', 'tools', 'benchmarks')
+    run('style', BIN/'ruff', 'check', 'ftkit', 'tests', 'tools', 'benchmarks', 'docs')
     with tempfile.TemporaryFile('w+') as log:
         notebooks = start('notebooks', BIN/'nbdev_test', '--n_workers', '1', '--do_print', log=log)
         tests = start('tests', sys.executable, '-m', 'pytest', '-q', '--durations=15')

@@ -1,4 +1,5 @@
 "Render README.md from nbs/index.ipynb: its text, its code, and the outputs stored in it."
+import re
 from pathlib import Path
 
 import nbformat
@@ -12,9 +13,14 @@ def output_text(output):
     text = output.get('text') or data.get('text/plain', '')
     return f'```\n{text.rstrip()}\n```' if text.strip() else ''
 
+def from_root(text):
+    "Links of a page in `nbs/`, as they lead from the repository's root."
+    there = lambda m: f'](nbs/{m[1]})' if (ROOT/'nbs'/m[1].split('#')[0]).is_file() else m[0]
+    return re.sub(r'\]\(([^)\s]+)\)', there, text)
+
 def render(cell):
     "A cell as Markdown; hidden cells give nothing."
-    if cell.cell_type=='markdown': return cell.source
+    if cell.cell_type=='markdown': return from_root(cell.source)
     lines = cell.source.splitlines()
     if any(l.startswith('#| hide') for l in lines): return ''
     shown = '\n'.join(l for l in lines if not l.startswith('#|'))
