@@ -25,7 +25,7 @@ _pages = {
     'experiment': 'list_experiments get_experiment_details compare_experiments',
     'evals.metrics': 'plot_reliability calibration_error field_metrics retrieval_rows',
     'evals.stats': 'mcnemar paired_bootstrap holm compare_paired required_n',
-    'evals.judge': 'Judge agreement',
+    'evals.judge': 'Judge',
     'evals.compare': 'evaluate evaluate_safely EvaluationResult',
     'registry': 'AdapterRegistry StaleActivation default_registry',
     'hub': 'upload_adapter download_adapter resolve_adapter_path get_active_adapter_path get_active_adapter_for_inference AdapterAwareMixin lora_request lora_payload vllm_args write_card load_checked',

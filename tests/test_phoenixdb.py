@@ -248,12 +248,11 @@ def test_any_attributes_read_from_the_database_are_what_nest_gives(a): assert st
 
 # ---- size ----
 
-def peak_mb(p, warm=False):
+def peak_mb(p):
     "Most memory held at once by a whole pull"
     import gc, tracemalloc
-    async def pull(): return sum([len(b.annotations) async for b in p.pull(batch_size=40)])
-    if warm: run(pull())
-    gc.collect()
+    async def pull(): return sum([len(b.annotations) async for b in p.pull(batch_size=100)])
+    run(pull()); gc.collect()
     tracemalloc.start()
     try: return run(pull()), tracemalloc.get_traced_memory()[1]/1e6
     finally: tracemalloc.stop()
@@ -265,5 +264,5 @@ def test_memory_does_not_grow_with_the_project(tmp_path, kind):
         if kind=='database': return db
         spans, notes = run(everything(db))
         return FileProvider(save_telemetry(tmp_path/f'{kind}-{n}', spans.values(), notes.values(), kind=kind))
-    (few, small), (many, large) = peak_mb(provider(100), warm=True), peak_mb(provider(500))
-    assert (few, many)==(100, 500) and large<small*1.5, f'{small:.1f} MB for 100 spans, {large:.1f} MB for 500'
+    (few, small), (many, large) = peak_mb(provider(300)), peak_mb(provider(1500))
+    assert (few, many)==(300, 1500) and large<small*1.5, f'{small:.1f} MB for 300 spans, {large:.1f} MB for 1,500'

@@ -250,7 +250,7 @@ def endless(n, size=4000):
         if path=='/v1/projects': return httpx.Response(200, json=dict(data=[dict(name='shop', id='1')], next_cursor=None))
         if path.endswith('/spans'):
             start, limit = int(base64.b64decode(q['cursor'])[5:])-1 if 'cursor' in q else 0, int(q['limit'])
-            rows = [rest_span(i, plain_span(i, attributes={'input': {'value': 'q'}, 'output': {'value': f'{i} '*(size//4)}})) for i in range(start, min(start+limit, n))]
+            rows = [rest_span(i, plain_span(i, attributes={'input': {'value': 'q'}, 'output': {'value': f'{i:03} '*(size//4)}})) for i in range(start, min(start+limit, n))]
             return httpx.Response(200, json=dict(data=rows, next_cursor=row_id(start+limit+1) if start+limit<n else None))
         return httpx.Response(200, json=dict(data=[rest_note(NOTES[0])|dict(span_id=i) for i in q.get_list('span_ids')], next_cursor=None))
     return PhoenixProvider('acme', 'shop', 'http://phoenix', transport=httpx.MockTransport(serve))
@@ -263,8 +263,8 @@ def test_memory_over_http_does_not_grow_with_the_project():
         try: return run(read(endless(n))), tracemalloc.get_traced_memory()[1]/1e6
         finally: tracemalloc.stop()
     run(read(endless(60)))
-    (few, small), (many, large) = peak(100), peak(800)
-    assert (few, many)==(100, 800) and large<small*1.5, f'{small:.1f} MB for 100 spans, {large:.1f} MB for 800'
+    (few, small), (many, large) = peak(800), peak(3200) # garbage of requests is collected now and then, so the level is reached after some hundred
+    assert (few, many)==(800, 3200) and large<small*1.5, f'{small:.1f} MB for 800 spans, {large:.1f} MB for 3,200'
 
 class SlowPhoenix:
     "Phoenix behind a transport: refuses now and then, stores spans late, and counts what it was sent"
