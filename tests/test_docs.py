@@ -111,8 +111,8 @@ def test_imports_have_cells_of_their_own(path):
     "nbdev_docs runs every cell that imports, and runs no other: a mixed one would fail there."
     for source in cells(path, 'code'):
         if re.search(r'^#\| *(export|hide)', source, re.M) or 'nbdev_export()' in source: continue
-        body = ast.parse(re.sub(r'^[%!].*$', '', source, flags=re.M)).body
-        assert len({isinstance(n, (ast.Import, ast.ImportFrom)) for n in body})<2, source
+        tree, imports = ast.parse(re.sub(r'^[%!].*$', '', source, flags=re.M)), (ast.Import, ast.ImportFrom)
+        assert not any(isinstance(n, imports) for n in ast.walk(tree)) or all(isinstance(n, imports) for n in tree.body), source
 
 def test_every_message_is_on_the_page_of_errors(built):
     page, lost = re.sub(r'\W+', ' ', said(built['errors.html'])), []

@@ -273,6 +273,7 @@ class EvaluationResult(_Finding):
 
     def _repr_markdown_(self): return shown(self)
     def __str__(self): return '\n'.join(self.lines())
+    __repr__ = __str__ # its fields name folders of this machine
 
 # %% ../../nbs/62_evals.compare.ipynb #88402fce
 ORDER = ('accuracy', 'f1', 'token_f1', 'judge_score', 'mrr', 'ndcg_at_10', 'recall_at_10', 'precision', 'recall', 'top_3_accuracy', 'exact_match', 'generated_accuracy', 'parse_rate', 'per_token_accuracy', 'confidence', 'mean_logprob', 'margin',
