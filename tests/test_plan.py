@@ -8,7 +8,7 @@ import torch
 
 from ftkit.backends.base import backend_name
 from ftkit.backends.local import child_environment, launch
-from ftkit.core import FtkitError, InstructionExample, PreferencePair, plain, read_json, write_json
+from ftkit.core import FtkitError, InstructionExample, PreferencePair, Triplet, plain, read_json, write_json
 from ftkit.models import load_base
 from ftkit.pipeline import check_plan, choose_method, divide, extract, finetune_sync, open_run, policy_of
 from ftkit.plan import OrchestrationConfig, advice, fits, recommended
@@ -17,6 +17,7 @@ from ftkit.telemetry import FileProvider, save_telemetry
 from ftkit.tiny import random_base
 from ftkit.train.base import trainer_arguments, watched, with_lora
 from ftkit.train.dpo import train_dpo_rows
+from ftkit.train.embedding import embedding_loss
 from ftkit.train.run import row_limit
 
 MIN = dict(tenant_id='acme', project='shop', model_type='llm', agent_type='routing')
@@ -88,6 +89,14 @@ class Walk:
             found = asyncio.run(extract(self.shop, c))
             return found.counts, {k: [plain(r) for r in d] for k,d in found.sets.items()}
         return plain(policy_of(c)), outcome(look)
+    def sessions(self, c):
+        if not hasattr(self, 'talk'):
+            save_telemetry(self.tmp/'talk', *telemetry('support'))
+            self.talk = FileProvider(self.tmp/'talk')
+        return outcome(lambda: asyncio.run(extract(self.talk, c)).counts)
+    def loss(self, c):
+        module = embedding_loss(torch.nn.Identity(), c)
+        return type(module).__name__, getattr(module, 'triplet_margin', None)
     def divided(self, c):
         v = divide(self.whole(), c).version
         return v.manifest['source'], {k: [[plain(r) for r in d] for d in getattr(v, k).values()] for k in ('train', 'validation', 'test', 'held')}
@@ -96,7 +105,7 @@ class Walk:
         return self.found
     def chosen(self, c):
         n, m = 45, 18
-        data = SimpleNamespace(everything=lambda kind: [InstructionExample('i', f'q{i}', 'a') for i in range(n)] if kind=='examples' else [PreferencePair(f'q{i}', 'a', 'b') for i in range(m)], train={}, kept_apart=list)
+        data = SimpleNamespace(everything=lambda kind: [InstructionExample('i', f'q{i}', 'a') for i in range(n)] if kind=='examples' else [PreferencePair(f'q{i}', 'a', 'b') for i in range(m)] if kind=='pairs' else [Triplet('q', f'a{i}', 'b') for i in range(60)] if kind=='triplets' else [], train={}, kept_apart=list)
         return outcome(lambda: plain(asyncio.run(choose_method(SimpleNamespace(facts={}), data, c, SimpleNamespace(), SimpleNamespace())).analysis))
     def folder(self, c): return str(open_run(c, {})[0].folder.parent), open_run(c, {})[0].folder.name.split('_')[1]
     def checked(self, c): return outcome(lambda: str(check_plan(c)))
@@ -128,13 +137,14 @@ class Walk:
 
 def fields(w):
     "Every public field: how it is changed, and where that shows"
-    remote, embedding = dict(backend='remote'), dict(model_type='embedding', agent_type=None)
+    remote, search = dict(backend='remote'), dict(model_type='embedding', agent_type=None, modality='text')
+    talk, triplet = dict(agent_type='support', multi_turn=True), dict(**search, embedding_loss='triplet')
     return dict(
-        tenant_id=(w.divided, dict(tenant_id='other')), project=(w.divided, dict(project='other')), model_type=(w.checked, dict(model_type='embedding', modality='text', agent_type=None)), agent_type=(w.extracted, dict(agent_type='nobody')),
-        modality=(w.folder, dict(**embedding, modality='image'), dict(**embedding, modality='text')), dataset=(w.begun, dict(dataset='ds-0123456789abcdef')), start_time=(w.extracted, dict(start_time='2999-01-01T00:00:00+00:00')),
+        tenant_id=(w.divided, dict(tenant_id='other')), project=(w.divided, dict(project='other')), model_type=(w.chosen, search), agent_type=(w.extracted, dict(agent_type='nobody')),
+        modality=(w.folder, {**search, 'modality': 'image'}, search), dataset=(w.begun, dict(dataset='ds-0123456789abcdef')), start_time=(w.extracted, dict(start_time='2999-01-01T00:00:00+00:00')),
         approval_threshold=(w.extracted, dict(approval_threshold=.9)), annotation_names=(w.extracted, dict(annotation_names=('nothing',))), redact_names=(w.extracted, dict(redact_names=('where', 'order', 'my'))),
-        min_sft_examples=(w.chosen, dict(min_sft_examples=40)), min_dpo_pairs=(w.chosen, dict(min_dpo_pairs=10)), min_triplets=('refused', dict(min_triplets=5)), method=(w.chosen, dict(method='dpo')), generate_synthetic=(w.chosen, dict(generate_synthetic=False)),
-        multi_turn=(w.checked, dict(multi_turn=True)), min_turns_per_session=('refused', dict(min_turns_per_session=3)), test_days=(w.divided, dict(test_days=1.5)), test_set_size=(w.divided, dict(test_set_size=5)),
+        min_sft_examples=(w.chosen, dict(min_sft_examples=40)), min_dpo_pairs=(w.chosen, dict(min_dpo_pairs=10)), min_triplets=(w.chosen, dict(**search, min_triplets=5), search), method=(w.chosen, dict(method='dpo')), generate_synthetic=(w.chosen, dict(generate_synthetic=False)),
+        multi_turn=(w.sessions, talk, dict(agent_type='support')), min_turns_per_session=(w.sessions, dict(**talk, min_turns_per_session=4), talk), embedding_loss=(w.loss, triplet, search), margin=(w.loss, dict(**triplet, margin=.5), triplet), quantize=(w.checked, dict(quantize=4)), test_days=(w.divided, dict(test_days=1.5)), test_set_size=(w.divided, dict(test_set_size=5)),
         base_model=(w.checked, dict(base_model='ftkit-tiny')), max_length=(lambda c: outcome(lambda: row_limit(c, random_base())), dict(max_length=64)), beta=(w.preferred, dict(beta=2.)),
         **{k: (w.arguments, {k: v}) for k,v in dict(epochs=4, batch_size=2, gradient_accumulation=2, learning_rate=1e-3, warmup_ratio=.2, weight_decay=.5, seed=3, save_steps=7, eval_steps=9, logging_steps=2).items()},
         **{k: (w.adapter, {k: v}) for k,v in dict(use_lora=False, lora_r=4, lora_alpha=5, lora_dropout=.05, target_modules='all-linear').items()},
@@ -147,6 +157,7 @@ def fields(w):
 def test_every_public_field_changes_something(shop, finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, 'cpu_count', lambda: 8)
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     table, base = fields(Walk(shop, finished, tmp_path)), dict(base_model=str(random_base()))
     assert set(table)==set(OrchestrationConfig.model_fields), f'not looked at, or gone: {set(table) ^ set(OrchestrationConfig.model_fields)}'
     idle = []

@@ -17,11 +17,11 @@ from ..train.base import Trained
 # %% ../../nbs/51_backends.local.ipynb #9bed0318
 def child_environment(
     cpu:int, # cores the plan allows
-    more:dict, # variables of this run
+    more:dict|None=None, # variables of this run
 ) -> dict:
     "What the training process is told."
-    n = str(max(1, min(cpu, os.cpu_count() or 1)))
-    return {**os.environ, **more, 'OMP_NUM_THREADS': n, 'TOKENIZERS_PARALLELISM': 'false', 'PYTHONUNBUFFERED': '1', 'FTKIT_PARENT_PIPE': '1'}
+    n = str(max(1, min(cpu, int(os.environ.get('OMP_NUM_THREADS') or os.cpu_count() or 1))))
+    return {**os.environ, **(more or {}), 'OMP_NUM_THREADS': n, 'TOKENIZERS_PARALLELISM': 'false', 'PYTHONUNBUFFERED': '1', 'FTKIT_PARENT_PIPE': '1'}
 
 # %% ../../nbs/51_backends.local.ipynb #ea33731e
 def start(
@@ -33,7 +33,7 @@ def start(
     "Start training in a process group of its own."
     for f in ('trained.json', 'failed.json'): (Path(folder)/f).unlink(missing_ok=True)
     with open(Path(folder)/'train.log', 'ab') as log:
-        return subprocess.Popen([sys.executable, '-m', module, str(Path(folder).absolute())], stdin=subprocess.PIPE, stdout=log, stderr=log, env=child_environment(cpu, environment or {}), start_new_session=True)
+        return subprocess.Popen([sys.executable, '-m', module, str(Path(folder).absolute())], stdin=subprocess.PIPE, stdout=log, stderr=log, env=child_environment(cpu, environment), start_new_session=True)
 
 # %% ../../nbs/51_backends.local.ipynb #47d6c5bd
 def stop(

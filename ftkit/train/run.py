@@ -203,9 +203,10 @@ MISTAKE, CRASH = 3, 1 # exit codes
 def threads(
     cpu:int, # cores the plan allows
 ) -> int:
-    "Cores to compute on: as planned, and no more than there are."
+    "Cores to compute on: as planned, and no more than there are or `OMP_NUM_THREADS` allows."
     import torch
-    n = max(1, min(cpu, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1))
+    here = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    n = max(1, min(cpu, here, int(os.environ.get('OMP_NUM_THREADS') or here)))
     torch.set_num_threads(n)
     return n
 
