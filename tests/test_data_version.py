@@ -42,7 +42,8 @@ def test_the_name_is_the_content_whatever_the_order_the_time_and_the_source(tmp_
 def test_saving_again_leaves_every_file_as_it_was(saved):
     v, root = saved
     before = {f: f.stat().st_mtime_ns for f in v.path.rglob('*')}
-    again = save_version(split({'sft': ROWS, 'dpo': PAIRS}), source=dict(project='other'), root=root)
+    assert save_version(split({'sft': ROWS, 'dpo': PAIRS}), source=dict(project='other'), root=root).path!=v.path, 'two owners share a version'
+    again = save_version(split({'sft': ROWS, 'dpo': PAIRS}), source=dict(project='p', endpoint='elsewhere'), root=root)
     assert again.path==v.path and {f: f.stat().st_mtime_ns for f in v.path.rglob('*')}==before
     assert again.manifest['source']=={'project': 'p'}
 

@@ -52,9 +52,11 @@ def _storable(records):
 # %% ../../nbs/24_data.version.ipynb #13b0c935
 def version_id(
     sides:dict, # side -> kind -> {records, hash}
+    source:dict|None=None, # where it came from; whose it is is part of the name
 ) -> str: # such as ds-0123456789ab
     "The name that content has."
-    return 'ds-'+content_hash({s: kinds for s,kinds in sides.items() if any(k['records'] for k in kinds.values())}, 12)
+    owner = {k: source[k] for k in ('tenant_id', 'project') if source and source.get(k)}
+    return 'ds-'+content_hash([{s: kinds for s,kinds in sides.items() if any(k['records'] for k in kinds.values())}, owner], 12)
 
 # %% ../../nbs/24_data.version.ipynb #81b481c2
 def _times(sides):
@@ -70,7 +72,7 @@ def describe(
     kinds = {k: rows for ks in sides.values() for k,rows in ks.items()}
     schema = {k: dict(dataset=type(rows).__name__, columns=list(rows.record.__dataclass_fields__)) for k,rows in kinds.items()}
     unique = {link: len({i for ks in sides.values() for rows in ks.values() for r in rows for i in ids(r, link)}) for link in IDS}
-    return dict(id=version_id(hashes), layout=LAYOUT, sides=hashes, schema=schema, distinct=unique, time_range=_times(sides), code_version=ftkit.__version__, **given)
+    return dict(id=version_id(hashes, given.get('source')), layout=LAYOUT, sides=hashes, schema=schema, distinct=unique, time_range=_times(sides), code_version=ftkit.__version__, **given)
 
 # %% ../../nbs/24_data.version.ipynb #95108f68
 def _lineage(sides):
@@ -138,7 +140,7 @@ def verify(
     present = {str(f.relative_to(path)) for f in path.rglob('*') if f.is_file()}-{'manifest.json'}
     wrong = [f'{f} is missing' for f in m['files'] if f not in present]+[f'{f} does not belong' for f in sorted(present-set(m['files']))]
     wrong += [f'{f} was changed' for f,h in m['files'].items() if f in present and file_hash(path/f)!=h['sha256']]
-    if version_id(m['sides'])!=m['id'] or path.name!=m['id']: wrong.append('its name does not fit its content')
+    if version_id(m['sides'], m['source'])!=m['id'] or path.name!=m['id']: wrong.append('its name does not fit its content')
     if wrong: raise FtkitError(f'dataset version {path.name} is damaged: {"; ".join(wrong)}. Restore it from a copy, or delete the folder and save the version again')
     return m
 

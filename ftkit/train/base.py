@@ -276,7 +276,7 @@ def checkpoint_bytes(
     "How much room the next checkpoint takes."
     last = next(iter(checkpoints(store)), None)
     if last: return sum(p.stat().st_size for p in contents(last))
-    return 12*parameter_counts(model)[1]+2**20 # weights and two moments in 32 bits; tokenizer and state
+    return 12*parameter_counts(model)[1]+2**17 # weights and two moments in 32 bits; tokenizer and state
 
 def check_room(
     store, # folder of all checkpoints
@@ -458,8 +458,8 @@ def attempt(
     last = sweep(store)
     try: return trainer.train(resume_from_checkpoint=str(last) if last else None)
     except Exception as e: # whatever the reason, only two kinds can be put right
+        if disk_full(e) or isinstance(e, DiskFull): shutil.rmtree(Path(store)/ASIDE, ignore_errors=True)
         if disk_full(e) and not isinstance(e, DiskFull):
-            shutil.rmtree(Path(store)/ASIDE, ignore_errors=True)
             free, needed = shutil.disk_usage(store).free, checkpoint_bytes(store, trainer.model)
             raise DiskFull(f'the disk was full: a checkpoint needs {needed/1e6:,.1f} MB and {free/1e6:,.1f} MB are free in {Path(store).resolve()}; free some space, then resume the run') from e
         if not out_of_memory(e): raise

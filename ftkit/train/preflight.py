@@ -154,17 +154,21 @@ def _regions(tokenizer, messages, tools, text):
 
 # %% ../../nbs/41_train.preflight.ipynb #1eb08cec
 def _turn_spans(tokenizer, messages, tools, text):
-    "First and last character of every answer with its end token."
+    "First and last character of every answer with its end token, and its words; a call is taken as the template writes it."
     special = sorted((t.content for t in tokenizer.added_tokens_decoder.values() if t.content.strip()), key=len, reverse=True)
-    answers = [m['content'] for m in messages if m['role']=='assistant']
-    for n,(start,answer) in enumerate(zip(_regions(tokenizer, messages, tools, text), answers), 1):
+    closing = [tokenizer.decode([i]) for i in ends(tokenizer) if i is not None]
+    turns = [m for m in messages if m['role']=='assistant']
+    for n,(start,turn) in enumerate(zip(_regions(tokenizer, messages, tools, text), turns), 1):
+        answer = turn['content'] or ''
         start = NO_THOUGHT.match(text, start).end()
         said = next((s for s in (answer, answer.strip()) if text.startswith(s, start)), None)
         if said is None: raise FtkitError(f'the chat template changes answer {n} ({clip(answer, 40)!r}); it writes {clip(text[start:start+40], 40)!r}')
         rest = text[start+len(said):]
-        end = next((t for t in special if rest.lstrip().startswith(t)), None)
+        called = [(rest.index(t), t) for t in closing if turn.get('tool_calls') and t in rest] # a call stands between the words and the end
+        end = min(called)[1] if called else next((t for t in special if rest.lstrip().startswith(t)), None)
         if end is None: raise FtkitError('the chat template does not end an assistant turn with an end token, so the model would never learn to stop')
-        yield start, start+len(said)+rest.index(end)+len(end)
+        stop = start+len(said)+rest.index(end)
+        yield start, stop+len(end), text[start:stop] if called else answer
 
 # %% ../../nbs/41_train.preflight.ipynb #ff94c154
 def encode_conversation(
@@ -180,9 +184,9 @@ def encode_conversation(
         spans = list(_turn_spans(tokenizer, messages, tools, text))
     text = text[:spans[-1][1]]
     enc = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    inside = lambda a, b: any(s<=a and b<=e and b>a for s,e in spans)
+    inside = lambda a, b: any(s<=a and b<=e and b>a for s,e,_ in spans)
     labels = [t if inside(a, b) else IGNORED for t,(a,b) in zip(enc['input_ids'], enc['offset_mapping'])]
-    return Row(enc['input_ids'], labels, tuple(m['content'] for m in messages if m['role']=='assistant'))
+    return Row(enc['input_ids'], labels, tuple(words for *_,words in spans))
 
 # %% ../../nbs/41_train.preflight.ipynb #52d0490d
 def shorten(
