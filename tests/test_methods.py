@@ -296,6 +296,7 @@ def test_a_run_killed_in_its_second_step_ends_in_the_same_bits(tmp_path, monkeyp
     shutil.copytree(folder/'checkpoints'/'step0', half/'checkpoints'/'step0')
     found = checkpoints(folder/'checkpoints'/'step1')
     shutil.copytree(found[len(found)//2], half/'checkpoints'/'step1'/found[len(found)//2].name)
+    shutil.copy(folder/'checkpoints'/'step1'/'reference_train.json', half/'checkpoints'/'step1') # written before the first step
     monkeypatch.setitem(door.METHODS, 'combined', [('examples', 'no.such:function'), door.METHODS['combined'][1]]) # a finished step is not repeated
     assert same(whole, ends(half, todo))
 

@@ -186,6 +186,9 @@ def run_steps(
         if got is None:
             got = resolve(function)(model, tokenizer, *rows, config, folder, place)
             _finish(model, place, got)
+            if n+1<len(steps):
+                model, tokenizer, how, _ = open_model(job, config)
+                _finished(model, place)
         metrics, notes = {**metrics, **got}, [*notes, *said]
     return _written(folder, job, config, tokenizer, model, how, {**metrics, 'memory_estimate_mb': round(needed)}, notes)
 
