@@ -287,10 +287,10 @@ def table_rows(
     num = lambda v, sign='': '' if v is None or v!=v else f'{v:{sign},.0f}' if abs(v)>=10 else f'{v:{sign}.3f}'
     names = sorted(result.adapter_metrics, key=lambda k: (k!=result.decides, ORDER.index(k) if k in ORDER else 99, k))
     def line(k):
-        c, change = result.comparisons.get(k), result.improvements.get(k)
-        flip = -1 if k in LESS_IS_BETTER else 1
+        c, flip = result.comparisons.get(k), -1 if k in LESS_IS_BETTER else 1
+        base, adapter, change = (c['base'], c['adapter'], flip*c['difference']) if c else (result.base_metrics.get(k), result.adapter_metrics[k], result.improvements.get(k))
         ends = sorted((flip*c['low'], flip*c['high'])) if c and c['low'] is not None else None
-        return (k.replace('_', ' '), num(result.base_metrics.get(k)), num(result.adapter_metrics[k]), num(change, '+'), f'{num(ends[0], "+")} to {num(ends[1], "+")}' if ends else '', p(c['p_holm']) if c else '')
+        return (k.replace('_', ' '), num(base), num(adapter), num(change, '+'), f'{num(ends[0], "+")} to {num(ends[1], "+")}' if ends else '', p(c['p_holm']) if c else '')
     return [line(k) for k in names]
 
 # %% ../../nbs/62_evals.compare.ipynb #ed427ac2

@@ -219,8 +219,8 @@ def compare_paired(
     if not len(d): return Comparison(0, 0, math.nan, math.nan, math.nan, math.nan, math.nan, 1., 'cannot tell', MIN_ROWS, 'none')
     whole = bool(np.isin(d, (-1, 0, 1)).all())
     p = mcnemar(np.zeros(len(d)), d, clusters) if whole else sign_flip(d, clusters, seed=seed)
-    low, high = paired_interval(d/scale, clusters) if scale else paired_bootstrap(d, clusters, seed=seed)
-    low, high = (low*scale, high*scale) if scale else (low, high)
+    few = scale and (whole or len(by_cluster(d, clusters)[0])<MIN_ROWS)
+    low, high = (scale*end for end in paired_interval(d/scale, clusters)) if few else paired_bootstrap(d, clusters, seed=seed)
     verdict = verdict_of(len(d), float(d.mean()), low, p, margin, alpha)
     need = rows_needed(d, clusters, margin, scale or float(np.abs(d).max() or margin)) if verdict=='cannot tell' else None
     return Comparison(len(d), len(by_cluster(d, clusters)[0]), float(base.mean()), float(adapter.mean()), float(d.mean()), low, high, p, verdict, need,
