@@ -439,9 +439,9 @@ def approved_records(
 
 # %% ../../nbs/27_data.approval.ipynb #947a1c82
 def in_kernel() -> bool:
-    "Is this running in a notebook's kernel?"
-    ipython = sys.modules.get('IPython')
-    return hasattr(ipython.get_ipython() if ipython else None, 'kernel')
+    "Is this running in a notebook, or in something that runs one?"
+    shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
+    return shell is not None and type(shell).__name__!='TerminalInteractiveShell'
 
 # %% ../../nbs/27_data.approval.ipynb #a9ff363f
 class ApprovalOrchestrator:
