@@ -43,11 +43,11 @@ def main():
     unchanged('export', [BIN/'nbdev_export'], [BIN/'nbdev_clean'], [sys.executable, 'tools/readme.py'])
     run('style', BIN/'ruff', 'check', 'ftkit', 'tests', 'tools', 'benchmarks', 'docs')
     with tempfile.TemporaryFile('w+') as log:
-        notebooks = start('notebooks', BIN/'nbdev_test', '--n_workers', '1', '--do_print', log=log)
-        tests = start('tests', sys.executable, '-m', 'pytest', '-q', '--durations=15', '-m', 'not browser')
+        notebooks = start('notebooks, then real feedback', 'sh', '-c', f'{BIN}/nbdev_test --n_workers 1 --do_print && exec {sys.executable} -m pytest -q -m real', log=log)
+        tests = start('tests', sys.executable, '-m', 'pytest', '-q', '--durations=15', '-m', 'not browser and not real')
         codes = [finish(tests), finish(notebooks)]
         log.seek(0)
-        if codes[1]: print(log.read())
+        print(log.read() if codes[1] else log.read()[-300:])
     sys.exit(next(filter(None, [*codes, browser()]), 0))
 
 def browser():
