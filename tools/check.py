@@ -52,7 +52,9 @@ def main():
 
 def browser():
     "The tests in a real browser, alone and with a second try: they time what a person would see. CI installs the browser."
-    if os.environ.get('CI'): subprocess.run(['sh', 'tools/browser.sh', sys.executable], cwd=ROOT, timeout=600)
+    if os.environ.get('CI'):
+        try: subprocess.run(['sh', 'tools/browser.sh', sys.executable], cwd=ROOT, timeout=600)
+        except subprocess.TimeoutExpired: print('the browser could not be installed in ten minutes; its test is skipped')
     step = 'browser', sys.executable, '-m', 'pytest', '-q', '-m', 'browser'
     return finish(start(*step)) and finish(start(*step))
 
