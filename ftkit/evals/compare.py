@@ -288,7 +288,7 @@ def table_rows(
     names = sorted(result.adapter_metrics, key=lambda k: (k!=result.decides, ORDER.index(k) if k in ORDER else 99, k))
     def line(k):
         c, flip = result.comparisons.get(k), -1 if k in LESS_IS_BETTER else 1
-        base, adapter, change = (c['base'], c['adapter'], flip*c['difference']) if c else (result.base_metrics.get(k), result.adapter_metrics[k], result.improvements.get(k))
+        base, adapter, change = (c['base'], c['adapter'], flip*c['difference']+0.) if c else (result.base_metrics.get(k), result.adapter_metrics[k], result.improvements.get(k))
         ends = sorted((flip*c['low'], flip*c['high'])) if c and c['low'] is not None else None
         return (k.replace('_', ' '), num(base), num(adapter), num(change, '+'), f'{num(ends[0], "+")} to {num(ends[1], "+")}' if ends else '', p(c['p_holm']) if c else '')
     return [line(k) for k in names]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NO_THOUGHT', 'NULL_MEANS', 'CHECKS', 'Row', 'template_fault', 'arrow_marks', 'check_tools', 'asked', 'readable',
-           'encode', 'encode_pair', 'encode_conversation', 'shorten', 'Fitted', 'fit_rows', 'stops', 'ends',
+           'encode', 'encode_pair', 'stops', 'ends', 'encode_conversation', 'shorten', 'Fitted', 'fit_rows',
            'Preflight', 'inspect_rows', 'refuse_unless_clean', 'TokenView', 'rows_of', 'show_tokens', 'preview',
            'length_notes']
 
@@ -152,6 +152,17 @@ def _regions(tokenizer, messages, tools, text):
     if len(starts)!=len(turns): raise FtkitError(f'the {{% generation %}} marks of the chat template show {len(starts)} of {len(turns)} answers')
     return starts
 
+# %% ../../nbs/41_train.preflight.ipynb #98cfc56b
+def stops(
+    tokenizer, # of the base
+) -> set: # token ids
+    "The tokens at which generation ends."
+    return {tokenizer.eos_token_id, closing_id(tokenizer), closing_id(tokenizer, chat=False)}
+
+@lru_cache(32)
+def _stops(tokenizer, template): return frozenset(stops(tokenizer))
+def ends(tokenizer): return _stops(tokenizer, tokenizer.chat_template)
+
 # %% ../../nbs/41_train.preflight.ipynb #1eb08cec
 def _turn_spans(tokenizer, messages, tools, text):
     "First and last character of every answer with its end token, and its words; a call is taken as the template writes it."
@@ -268,17 +279,6 @@ def _other_words(row, tok):
 
 CHECKS = dict(uneven=_uneven, nothing_learned=_nothing_learned, no_prompt=_no_prompt, double_start=_double_start, padding_learned=_padding_learned, other_tokens=_other_tokens,
     no_end=_no_end, not_all_answers=_not_all_answers, other_words=_other_words)
-
-# %% ../../nbs/41_train.preflight.ipynb #98cfc56b
-def stops(
-    tokenizer, # of the base
-) -> set: # token ids
-    "The tokens at which generation ends."
-    return {tokenizer.eos_token_id, closing_id(tokenizer), closing_id(tokenizer, chat=False)}
-
-@lru_cache(32)
-def _stops(tokenizer, template): return frozenset(stops(tokenizer))
-def ends(tokenizer): return _stops(tokenizer, tokenizer.chat_template)
 
 # %% ../../nbs/41_train.preflight.ipynb #c4201dad
 @dataclass(frozen=True)
