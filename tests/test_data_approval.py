@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from ftkit.core import ConversationTrajectory, ConversationTurn, FtkitError, InstructionExample, PreferencePair, Triplet, as_time
 from ftkit.data import approval as ap
 from ftkit.data.approval import (ApprovalBatch, ApprovalOrchestrator, ApprovalStore, Decision, ReviewItem, ReviewQueue, agreement, annotations, approved_records,
-                                 decide, open_queue, record_hash, replay, require_approved, reserve, settle, undo)
+                                 decide, open_queue, record_hash, replay, require_approved, reserve, send_decisions, settle, undo)
 
 pytest_plugins = ['pg']
 
@@ -378,3 +378,22 @@ def test_deciding_in_a_thousand_items_stays_quick():
     t = time.perf_counter()
     for _ in range(20): q.act('approve')
     assert (time.perf_counter()-t)/20 < .5
+
+def test_decisions_on_real_spans_reach_phoenix_once_and_are_learned_from(phoenix_server, store):
+    from ftkit.data.extract import TraceToInstructionConverter
+    from ftkit.samples import telemetry
+    from ftkit.spans import renewed
+    from ftkit.telemetry import PhoenixProvider, send
+    spans, _ = renewed(*telemetry('routing', n=12), key='decided')
+    asyncio.run(send(spans, project='decided', endpoint=phoenix_server.endpoint))
+    provider = PhoenixProvider('acme', 'decided', phoenix_server.endpoint)
+    calls = [s for s in spans if s.kind=='LLM' and s.agent_type=='routing'][:3]
+    records = [InstructionExample('Route.', str(n), 'orders', dict(span_id=s.span_id)) for n,s in enumerate(calls)]
+    b = store.save(ApprovalBatch('decided', [ReviewItem(f'i{n}', r) for n,r in enumerate(records)]))
+    for n,(action,text) in enumerate((('approve', None), ('edit', 'refunds'), ('reject', None))): decide('decided', f'i{n}', action, 'ana', text, reason='read', store=store)
+    assert [asyncio.run(send_decisions('decided', provider, store=store)) for _ in range(2)]==[3, 3]
+    notes = asyncio.run(provider.annotations.get_annotations([s.span_id for s in calls]))
+    assert sorted(zip(notes.index, notes['result.label']))==sorted(zip([s.span_id for s in calls], ('approved', 'rejected', 'rejected'))) and set(notes['annotator_kind'])=={'HUMAN'}
+    learned = {r.metadata['span_id']: r.output for r in asyncio.run(TraceToInstructionConverter(provider).convert('decided', 'routing'))}
+    assert set(learned)=={calls[0].span_id, calls[1].span_id} and learned[calls[1].span_id]=='refunds'
+    with pytest.raises(FtkitError, match='no decision on a real span'): asyncio.run(send_decisions(store.save(ApprovalBatch('made-up', [ReviewItem('x', example(1))])).batch_id, provider, store=store))
