@@ -389,7 +389,7 @@ def test_decisions_on_real_spans_reach_phoenix_once_and_are_learned_from(phoenix
     provider = PhoenixProvider('acme', 'decided', phoenix_server.endpoint)
     calls = [s for s in spans if s.kind=='LLM' and s.agent_type=='routing'][:3]
     records = [InstructionExample('Route.', str(n), 'orders', dict(span_id=s.span_id)) for n,s in enumerate(calls)]
-    b = store.save(ApprovalBatch('decided', [ReviewItem(f'i{n}', r) for n,r in enumerate(records)]))
+    store.save(ApprovalBatch('decided', [ReviewItem(f'i{n}', r) for n,r in enumerate(records)]))
     for n,(action,text) in enumerate((('approve', None), ('edit', 'refunds'), ('reject', None))): decide('decided', f'i{n}', action, 'ana', text, reason='read', store=store)
     assert [asyncio.run(send_decisions('decided', provider, store=store)) for _ in range(2)]==[3, 3]
     notes = asyncio.run(provider.annotations.get_annotations([s.span_id for s in calls]))
