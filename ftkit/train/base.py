@@ -8,7 +8,7 @@ __all__ = ['ATTENTION', 'RENAMED', 'SEAL', 'ASIDE', 'START', 'linear_names', 'ta
            'seal', 'broken', 'checkpoints', 'newest_whole', 'prune', 'put', 'sweep', 'keep_checkpoints', 'DiskFull',
            'checkpoint_bytes', 'check_room', 'disk_full', 'precision', 'schedule', 'trainer_arguments', 'Trained',
            'forward_s', 'forecast', 'out_of_memory', 'smaller_batch', 'keep_start', 'back_to_start', 'watched',
-           'log_of', 'attempt', 'fit', 'train_with', 'load_weights', 'summary', 'saving', 'save_adapter']
+           'log_of', 'attempt', 'fit', 'load_weights', 'summary', 'saving', 'save_adapter']
 
 # %% ../../nbs/40_train.base.ipynb #48e8f0ab
 import errno, math, os, shutil, time, warnings
@@ -490,24 +490,6 @@ def fit(
     if best and best!=trainer.state.global_step: load_weights(trainer.model, store/f'checkpoint-{best}')
     for p in (store/ASIDE, store/START): shutil.rmtree(p) if p.is_dir() else p.unlink(missing_ok=True)
     return dict(summary(trainer, result, best), seconds=time.monotonic()-began, seconds_expected=expected.get('seconds'))
-
-# %% ../../nbs/40_train.base.ipynb #0b1a5740
-def train_with(
-    kind, # trainer class
-    arguments, # its configuration class
-    model, # with its adapter
-    tokenizer, # of the base
-    train, # a `datasets.Dataset`
-    held, # a `datasets.Dataset`, or `None`
-    config, # `OrchestrationConfig`
-    folder, # run folder, for the log
-    place, # folder for checkpoints
-    collator=None, # makes batches; the trainer's own when `None`
-    **more, # arguments of this method
-) -> dict: # measurements
-    "Train a model on rows with a trainer class."
-    args = arguments(**trainer_arguments(config, place, len(train), len(held) if held is not None else 0), **more)
-    return fit(kind(model=model, args=args, processing_class=tokenizer, data_collator=collator, train_dataset=train, eval_dataset=held), folder, config)
 
 # %% ../../nbs/40_train.base.ipynb #02624217
 def load_weights(
