@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo test test-all notebooks lint install tiny-base docs docs-serve docs-quarto
+.PHONY: demo test test-all notebooks lint install tiny-base docs docs-serve docs-quarto bench
 
 install: $(VENV)/.installed
 
@@ -35,6 +35,10 @@ lint: install
 # Pre-train the base model that ships with the package again: about an hour on two quiet cores.
 tiny-base: install
 	$(BIN)/python tools/tiny_base.py
+
+# Every figure on the page of benchmarks again, in about half an hour on a quiet core; `BENCH=--smallest` only sees that all of it runs.
+bench: install
+	for b in training scoring reading; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$b.py $(BENCH) || exit 1; done
 
 # The site, from the notebooks as they stand: nothing is executed, nothing is fetched.
 docs: install

@@ -107,24 +107,56 @@ def rows_table(rows):
 def facts_table(facts):
     return '\n'.join(['| | |', '|---|---|', *(f'| {cell(k.replace("_", " "))} | {figure(v)} |' for k,v in facts)])
 
+def against(r):
+    "The target of one comparison, as a person says it."
+    return f'at {r["at"]} {figure(float(r["target"]))}'
+
+def compared(rows):
+    "Comparisons as a table, and what stands behind each below it."
+    shown = [{'what': r['row'], 'compared with': r['baseline'], 'figure': r['ratio'], 'target': against(r), 'reached': r['reached'], 'lowest to highest': f'{figure(r["lowest"])} to {figure(r["highest"])}', 'rounds': r['rounds']} for r in rows]
+    plain = ('row', 'baseline', 'ratio', 'at', 'target', 'reached', 'lowest', 'highest', 'rounds', 'note')
+    more = [f'**{cell(r["row"])}**\n\n{facts_table(flat({k: v for k,v in r.items() if k not in plain}))}' for r in rows if set(r)-set(plain)]
+    notes = [f'- {plain_note(r)}' for r in rows if r.get('note')]
+    return '\n\n'.join(filter(None, [rows_table(shown), '\n'.join(notes), '<details><summary>Figures behind each row</summary>\n\n'+'\n\n'.join(more)+'\n\n</details>' if more else '']))
+
+def plain_note(r): return f'**{cell(r["row"])}**: {cell(r["note"])}'
+
+def drawn(points, x, y, name):
+    "A curve as a small picture: doublings along the bottom, zero at the left."
+    from math import log2
+    xs, ys = [log2(p[x]) for p in points], [p[y] for p in points]
+    at = [(50+400*(v-xs[0])/(xs[-1]-xs[0] or 1), 150-120*w/max(ys)) for v,w in zip(xs, ys)]
+    line = ' '.join(f'{a:.0f},{b:.0f}' for a,b in at)
+    marks = ''.join(f'<circle cx="{a:.0f}" cy="{b:.0f}" r="3" fill="currentColor"/><text x="{a:.0f}" y="{b-8:.0f}" text-anchor="middle">{figure(float(p[y]))}</text><text x="{a:.0f}" y="168" text-anchor="middle">{figure(p[x])}</text>' for (a,b),p in zip(at, points))
+    words = f'<text x="250" y="188" text-anchor="middle">{x.replace("_", " ")}</text><text x="4" y="16">{y.replace("_", " ")}</text>'
+    return f'<svg viewBox="0 0 500 195" width="500" role="img" aria-label="{name}: {y} by {x}" font-size="11" fill="currentColor"><path d="M50 150H450" stroke="currentColor" opacity=".4"/><polyline points="{line}" fill="none" stroke="currentColor" stroke-width="1.5"/>{marks}{words}</svg>'
+
+def curve(name, about):
+    "One curve: what it compares, a picture, its points."
+    told = ', '.join(f'{k} {figure(v)}' for k,v in about.items() if k not in ('against', 'x', 'y', 'points'))
+    return '\n\n'.join([f'**{name}** ({about["against"]}'+(f'; {told})' if told else ')'), drawn(about['points'], about['x'], about['y'], name), rows_table(about['points'])])
+
 def benchmark(path):
     "One result file: its program's first words, tables of its rows, then the facts of the machine and the run."
     about, script = json.loads(path.read_text(encoding='utf-8')), ROOT/'benchmarks'/f'{path.stem}.py'
     doc = ast.get_docstring(ast.parse(script.read_text(encoding='utf-8'))) if script.exists() else ''
     doc = re.sub(r'\s*Usage:.*', '', doc or '')
     if isinstance(about, list): about = dict(results=about)
+    out, curves = [f'## {path.stem.replace("_", " ")}', doc], about.pop('curves', {})
+    if 'environment' in about: out.append(compared(about.pop('rows')))
     is_rows = lambda v: isinstance(v, list) and v and all(isinstance(r, dict) for r in v)
     rows = {k: v for k,v in about.items() if is_rows(v)}
     facts = [(k, v) for k,v in flat({k: v for k,v in about.items() if k not in rows}) if not is_rows(v)]
-    out = [f'## {path.stem.replace("_", " ")}', doc]
     for k,v in rows.items(): out += [f'**{k.replace("_", " ")}**' if len(rows)>1 else '', rows_table(v)]
-    if facts: out.append(f'<details{" open" if not rows else ""}><summary>Conditions</summary>\n\n{facts_table(facts)}\n\n</details>')
+    out += [curve(k, c) for k,c in curves.items()]
+    if facts: out.append(f'<details{" open" if not rows and len(out)<3 else ""}><summary>Conditions</summary>\n\n{facts_table(facts)}\n\n</details>')
     out.append(f'From `benchmarks/results/{path.name}`'+(f'; `python benchmarks/{script.name}` writes it again.' if script.exists() else '.'))
     return '\n\n'.join(filter(None, out))
 
 def benchmarks_page():
     "All result files on one page."
     files = sorted((ROOT/'benchmarks'/'results').glob('*.json'))
-    return '\n\n'.join(['# Benchmarks', '{.lead}\nWhat was measured, on which machine, and how to measure it again.', *map(benchmark, files)])
+    lead = 'Every figure of a comparison is the median of its rounds. In a round the sides take turns, so a busy moment meets all of them; that they compute the same is checked first. `make bench` measures everything again.'
+    return '\n\n'.join(['# Benchmarks', '{.lead}\nWhat was measured, on which machine, and how to measure it again.', lead, *map(benchmark, files)])
 
 def changelog_page(): return (ROOT/'CHANGELOG.md').read_text(encoding='utf-8')
