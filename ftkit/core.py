@@ -345,13 +345,13 @@ class RecordDataset(list):
     "A list of records that knows how it was counted."
     record = None # the record class; set by each subclass
 
-    def __init__(self, records=(), accounting=None):
+    def __init__(self, records=(), accounting=None, annotations=None):
         super().__init__(records)
-        self.accounting = accounting or Accounting(len(self), len(self))
+        self.accounting, self.annotations = accounting or Accounting(len(self), len(self)), annotations
 
     def like(self, records, accounting=None):
         "The same kind of dataset with other records."
-        return type(self)(records, accounting)
+        return type(self)(records, accounting, self.annotations)
 
     def __repr__(self): return f'{type(self).__name__}({len(self)} records)'
 
@@ -432,8 +432,8 @@ class _Shown:
     def _repr_html_(self):
         names = [f.name for f in fields(self.record) if f.name!='metadata']
         rows = [[getattr(r, n) for n in names] for r in self[:5]]
-        a = self.accounting
-        return html_table(names, rows, f'{len(self):,} records, first {len(rows)} shown; {a.kept:,} of {a.seen:,} {a.what} kept')
+        note = '; '.join(f'{a.kept:,} of {a.seen:,} {a.what} {did}' for a,did in ((self.accounting, 'kept'), (self.annotations, 'decided')) if a)
+        return html_table(names, rows, f'{len(self):,} records, first {len(rows)} shown; {note}')
 
 # %% ../nbs/00_core.ipynb #dedddac3
 class InstructionDataset(_Shown, _Frames, _Disk, RecordDataset):

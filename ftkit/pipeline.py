@@ -158,7 +158,7 @@ def divide(
     parts = split(curated.sets, config.test_days, config.test_set_size, seed=config.seed)
     source = dict(tenant_id=config.tenant_id, project=config.project, agent_type=config.agent_type, start_time=config.start_time)
     made = dict(annotations=plain(policy_of(config, policy)), redacted_names=len(config.redact_names))
-    kept = save_version(parts, source, made, {k: d.accounting for k,d in curated.sets.items()})
+    kept = save_version(parts, source, made, curated.accounts)
     return Dataset(kept.id, parts._repr_markdown_())
 
 # %% ../nbs/90_pipeline.ipynb #7be30e8f

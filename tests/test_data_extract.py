@@ -103,9 +103,9 @@ def fed(reader, spans, notes, size):
     for i in range(0, len(spans), size):
         ids = {s.span_id for s in spans[i:i+size]}
         reader.feed(spans[i:i+size], [a for a in notes if a.span_id in ids])
-    return reader
+    return reader.feed([], [a for a in notes if a.span_id not in {s.span_id for s in spans}])
 
-def told(judged): return [(c, r) for c,r in judged.calls], judged.reasons, judged.seen, judged.agents, judged.votes, judged.disputes
+def told(judged): return [(c, r) for c,r in judged.calls], judged.reasons, judged.seen, judged.agents, judged.votes, judged.disputes, judged.annotations
 
 parent, kind, agent = st.sampled_from([None, 'a', 'b', 'c', 'd', 'gone']), st.sampled_from(['LLM', 'LLM', 'CHAIN', 'AGENT', 'TOOL', 'RETRIEVER']), st.sampled_from([{}, {'metadata': {'agent_type': 'x'}}, {'metadata': {'agent_type': 'y'}}])
 member = st.builds(lambda p, k, m, said, code, s, docs: dict(trace_id='t', parent_id=p, span_kind=k, status_code=code, attributes={'input.value': 'q', 'output.value': said, **m, **s, **docs}), parent, kind, agent, st.sampled_from(['u', 'v', '']),
@@ -120,7 +120,7 @@ def test_whatever_the_order_and_the_batches_the_result_is_the_same(members, note
     reader = fed(Reader(agent_type=agent), mixed, notes, size)
     assert told(reader.judged())==told(judge(spans, notes, agent_type=agent))
     search, whole = fed(SearchReader(), mixed, notes, size).dataset(), triplets(spans, notes)
-    assert search==whole and search.accounting==whole.accounting
+    assert search==whole and search.accounting==whole.accounting and search.annotations==whole.annotations
 
 def test_text_is_let_go_as_soon_as_nothing_can_bring_it_in():
     reader = Reader(agent_type='a')
@@ -146,15 +146,17 @@ def test_a_pull_gives_what_the_pure_functions_give(shop, agent_type, monkeypatch
     batches = p.span_batches
     monkeypatch.setattr(p, 'span_batches', lambda *a: batches(*a, batch_size=7))
     got, want = asyncio.run(pull(p, 'shop', agent_type)), extraction(spans, notes, agent_type)
-    assert got==want and {k: d.accounting for k,d in got.sets.items()}=={k: d.accounting for k,d in want.sets.items()}
+    on_spans = extraction(spans, [a for a in notes if a.target=='span'], agent_type) # a pull asks for nothing else
+    assert got==want and got.accounts==on_spans.accounts and got.annotations.kept==want.annotations.kept>0
 
 def test_triplets_and_conversations_come_in_batches_too(shop):
     p, spans, notes = shop
     got = asyncio.run(TripletExtractor(p).extract('shop', 'text'))
     assert got==triplets(spans, notes, 'text') and len(got)>50
+    assert got.annotations==triplets(spans, [a for a in notes if a.target=='document'], 'text').annotations and got.annotations.kept>50
     got = asyncio.run(TraceToTrajectoryConverter(p).extract_trajectories('shop', agent_type='support'))
     want = trajectories(spans, [a for a in notes if a.target in ('span', 'session')], agent_type='support')
-    assert got==want and got.accounting==want.accounting and any(t.session_outcome for t in got)
+    assert got==want and got.accounting==want.accounting and got.annotations==want.annotations and any(t.session_outcome for t in got)
     assert not any(t.session_outcome for t in asyncio.run(TraceToTrajectoryConverter(p).extract_trajectories('shop', include_annotations=False)))
 
 def test_a_start_time_reaches_the_provider(shop):
@@ -180,6 +182,69 @@ def test_memory_for_one_agent_grows_by_an_outline_a_span_and_not_by_its_text():
     (few, small), (many, large) = peak(400), peak(1600)
     assert few==many==20 and (large-small)/1200<2000, f'{(large-small)/1200:.0f} bytes for each further span of 12,000'
 
+
+# ---- what became of each annotation ----
+
+def lost(d): return d.annotations.dropped
+
+@pytest.mark.parametrize('extra,why', [
+    (note('gone', 'approved'), 'its span is not in the pull'), (note('s', 'approved', name='note', who='x'), 'a note'), (note('s', 'meh', who='x'), 'label not in the policy: meh'),
+    (note('s', 'meh', float('nan'), who='x'), 'label not in the policy: meh'), (note('s', score=float('nan'), who='x'), 'annotation without label or score'), (note('s', who='x'), 'annotation without label or score'),
+    (note('s', 'rejected', who='x', kind='ALIEN'), 'unknown kind of annotator'), (note('s', 'rejected', day=1, who='ann'), 'replaced by the same annotator'), (note('s', 'rejected', who='x', kind='CODE'), 'outranked by HUMAN'),
+    (note('wrap', 'rejected', who='x', kind='LLM'), 'outranked by HUMAN'), (note('s', 'approved', who='x', document_position=0), 'on a document'), (as_annotation(dict(session_id='s1', name='review', label='approved')), 'on a session'),
+    (as_annotation(dict(trace_id='ts', name='review', label='approved')), 'on a trace'), (note('other', 'approved'), 'left out: another agent'), (note('broken', 'approved'), 'left out: call failed'), (note('mute', 'approved'), 'left out: no answer'),
+    (note('tool', 'approved'), 'left out: not a model call')], ids=lambda v: v if isinstance(v, str) else '')
+def test_an_annotation_that_decides_nothing_says_why(extra, why):
+    broken = as_span(dict(span_id='broken', trace_id='t', span_kind='LLM', status_code='ERROR', attributes={'input.value': 'q', 'output.value': 'a', 'metadata': {'agent_type': 'a'}}))
+    spans = [span('wrap', kind='CHAIN'), span('s', parent='wrap'), span('other', agent='b'), broken, span('mute', answer=''), span('tool', kind='TOOL')]
+    d = examples(judge(spans, [note('s', 'approved', day=5), extra], agent_type='a'))
+    assert lost(d)=={why: 1} and (d.annotations.seen, d.annotations.kept)==(2, 1) and len(d)==1
+
+def test_names_caps_and_quarrels_have_their_place_in_the_account_of_annotations():
+    spans = [span(s, answer=s) for s in 'abcd']
+    notes = [note(s, 'approved', who='m') for s in 'abcd']
+    assert lost(judge(spans, [*notes, note('a', 'rejected', name='tone')], AnnotationPolicy(names=('review',))))=={'name not in the policy: tone': 1}
+    got = judge(spans, notes, AnnotationPolicy(per_annotator=1))
+    assert (got.annotations.kept, lost(got))==(1, {'left out: more than 1 decided by one annotator': 3})
+    got = judge(spans, [*notes, note('a', 'rejected', who='j'), note('a', 'approved', who='x', kind='LLM'), note('b', 'rejected', who='j'), note('b', 'approved', who='k'), note('c', 'rejected', who='j', metadata={'correction': 'C'}), note('c', 'approved', who='k')])
+    assert (got.annotations.kept, lost(got))==(6, {'people disagree': 2, 'outranked by HUMAN': 1, 'outvoted': 1}), 'an outvoted correction is used'
+    assert [r.correction for c,r in got.calls if c.answer=='c']==['C']
+
+def test_a_score_that_is_no_number_approves_and_rejects_nothing():
+    from ftkit.spans import Annotation
+    for score in (float('nan'), float('inf'), None): assert rate([Annotation('s', 'review', score=score)])=='annotation without label or score'
+    assert rate([Annotation('s', 'review', score=1.), Annotation('s', 'review', score=float('nan'), identifier='b')]).score==1
+
+def test_annotations_of_searches_and_conversations_have_an_account_too():
+    find = lambda i, docs: as_span(dict(span_id=i, trace_id='t', span_kind='RETRIEVER', attributes={'input.value': f'q{i}', 'retrieval.documents': docs}))
+    two = [{'document.content': 'a'}, {'document.content': ''}, {'document.content': 'b'}]
+    marks = [note('s', 'relevant', document_position=0), note('s', 'irrelevant', document_position=2), note('s', 'irrelevant', document_position=1), note('s', 'irrelevant', document_position=7), note('half', 'relevant', document_position=0), note('gone', 'relevant', document_position=0), note('s', 'approved')]
+    got = triplets([find('s', two), find('half', two)], marks)
+    assert len(got)==1 and got.annotations.kept==2 and lost(got)=={'its document is not there or empty': 2, 'left out: no irrelevant document': 1, 'its span is not in the pull': 1, 'on a span': 1}
+    talks = [span('a1', **{'session.id': 's1'}), span('a2', **{'session.id': 's1'}), span('a3', kind='TOOL', parent='a2', **{'session.id': 's1'}), span('b1', **{'session.id': 's2'})]
+    on = lambda s, label, day=1: as_annotation(dict(session_id=s, name='review', label=label, identifier='m', updated_at=f'2026-01-0{day}T00:00:00Z'))
+    got = trajectories(talks, [note('a1', 'approved'), note('a3', 'approved'), note('b1', 'approved'), note('gone', 'approved'), on('s1', 'approved', 2), on('s1', 'rejected'), on('s9', 'approved'), note('a1', 'approved', document_position=0)])
+    assert got.annotations.kept==2 and got[0].session_outcome=='approved'
+    assert lost(got)=={'its span is no turn': 1, 'left out: session of fewer than 2 turns': 1, 'its span is not in the pull': 1, 'replaced by the same annotator': 1, 'its session is not in the pull': 1, 'on a document': 1}
+
+def test_the_account_of_annotations_is_shown_kept_and_read_back(tmp_path):
+    from ftkit.data.clean import clean
+    from ftkit.data.redact import redact
+    got = extraction([span('s')], [note('s', 'approved'), note('gone', 'approved')], 'a')
+    assert '1 of 2 annotations decided' in got.sets['examples']._repr_html_() and 'annotations that decided: 1' in got.lines()
+    for text in (got.lines(), got._repr_markdown_()): assert text.count('its span is not in the pull')==1, 'once, not for each set'
+    got.save(tmp_path)
+    assert Extraction.load(tmp_path).accounts==got.accounts=={'examples': got.sets['examples'].accounting, 'pairs': got.sets['pairs'].accounting, 'annotations': got.annotations}
+    assert clean(redact(got.sets['examples'])[0]).annotations==got.annotations
+
+def test_orphans_of_a_file_are_counted_and_those_of_another_time_are_not(tmp_path):
+    spans, notes = telemetry('concierge')
+    stray = note('f'*16, 'approved')
+    p = FileProvider(save_telemetry(tmp_path, spans, [*notes, stray]))
+    assert lost(asyncio.run(pull(p, 'shop', 'concierge')).sets['examples'])['its span is not in the pull']==1
+    late = asyncio.run(pull(p, 'shop', 'concierge', start_time=spans[len(spans)//2].start_time)).annotations
+    assert late.dropped['its span is not in the pull']==1 and late.seen<len([a for a in notes if a.target=='span'])
+    assert asyncio.run(p.orphans('span'))==[stray] and asyncio.run(p.orphans('session'))==asyncio.run(p.orphans('document'))==[]
 
 # ---- who judges, and how much ----
 
@@ -254,7 +319,8 @@ weird = st.one_of(st.none(), st.text(max_size=20), st.integers(), st.floats(), s
 attribute = st.dictionaries(st.sampled_from(['input.value', 'output.value', 'llm.input_messages', 'llm.output_messages.0.message.content', 'llm.input_messages.0.message.role', 'metadata', 'session.id', 'llm.tools', 'retrieval.documents']), weird, max_size=5)
 row = st.fixed_dictionaries(dict(span_id=st.sampled_from(['a', 'b', 'c', '']), trace_id=st.sampled_from(['t', 'u']), parent_id=st.sampled_from([None, 'a', 'b', 'zz']), span_kind=st.sampled_from(['LLM', 'CHAIN', 'RETRIEVER', None]),
     start_time=st.sampled_from([None, '2026-01-01T00:00:00Z', 'yesterday', -5.0, float('nan')]), end_time=st.just('1999-01-01T00:00:00Z'), attributes=attribute))
-remark = st.fixed_dictionaries(dict(span_id=st.sampled_from(['a', 'b', 'orphan']), name=weird, label=weird, score=weird, annotator_kind=st.sampled_from(['HUMAN', 'LLM', 'ALIEN']), metadata=st.just({'correction': 7})))
+remark = st.fixed_dictionaries(dict(span_id=st.sampled_from(['a', 'b', 'orphan']), name=weird, label=weird, score=weird, annotator_kind=st.sampled_from(['HUMAN', 'LLM', 'ALIEN']), metadata=st.just({'correction': 7}),
+    document_position=st.sampled_from([None, None, 0, float('nan')]), session_id=st.sampled_from([None, None, 's']), trace_id=st.sampled_from([None, None, 't'])))
 
 @settings(max_examples=10_000 if os.environ.get('FTKIT_FULL') else 200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(row, min_size=1, max_size=6), st.lists(remark, max_size=6), st.integers(1, 6))
@@ -263,10 +329,12 @@ def test_whatever_comes_the_account_adds_up_and_repeats(rows, remarks, size):
     make = lambda: (examples(judge(spans, notes)), preference_pairs(judge(spans, notes)), triplets(spans, notes), trajectories(spans, notes))
     for d,again in zip(make(), make(), strict=True):
         assert d.accounting.seen==len(rows)==d.accounting.kept+sum(d.accounting.dropped.values())
-        assert d==again and d.accounting==again.accounting
+        assert d==again and d.accounting==again.accounting and d.annotations==again.annotations
+        assert d.annotations.seen==len(remarks)==d.annotations.kept+sum(d.annotations.dropped.values())
         if len(d): _stored_twice_the_same(d)
     first = fed(Reader(), spans, notes, size).judged()
     assert first.seen==len(rows)==len(first.calls)+sum(first.reasons.values())
+    assert first.annotations.seen==first.annotations.kept+sum(first.annotations.dropped.values())>=len(remarks)
 
 def _stored_twice_the_same(d):
     with tempfile.TemporaryDirectory() as folder: a, b = (type(d).load_jsonl(d.save_jsonl(f'{folder}/a')), type(d).load_parquet(d.save_parquet(f'{folder}/b')))

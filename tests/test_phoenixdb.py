@@ -1,5 +1,5 @@
 "One contract for all providers: Phoenix over HTTP, its SQLite and PostgreSQL databases, and files give the same."
-import asyncio, json, os, sqlite3, time
+import asyncio, json, os, random, sqlite3, time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,6 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 from ftkit import samples
 from ftkit.core import FtkitError
+from ftkit.data.extract import TraceToTrajectoryConverter, TripletExtractor, pull
 from ftkit.phoenixdb import REVISIONS, PhoenixDatabaseProvider, stored_attributes
 from ftkit.spans import Annotation, Span, frame_spans, nest, renewed
 from ftkit.telemetry import FileProvider, PhoenixProvider, TelemetryError, free_port, phoenix, save_telemetry, send
@@ -77,6 +78,14 @@ def test_all_providers_give_the_same(providers, both, name):
         if 'PostgreSQL' in name: got, want = timeless(got), timeless(want) # another server, another clock
         pd.testing.assert_frame_equal(got, want)
 
+@pytest.mark.parametrize('name', NAMES)
+def test_all_providers_give_the_same_data_with_the_same_accounts(providers, name):
+    async def found(p):
+        both = await pull(p, 'contract', 'concierge')
+        return both.counts, [(list(d), d.accounting, d.annotations) for d in (*both.sets.values(), await TripletExtractor(p).extract('contract'), await TraceToTrajectoryConverter(p).extract_trajectories('contract'))]
+    got, want = run(found(providers[name])), run(found(providers['http on SQLite']))
+    assert got==want and len(want[1])==4 and all(notes.kept and notes.seen==notes.kept+sum(notes.dropped.values()) for _,_,notes in want[1])
+
 def test_the_database_gives_the_times_that_http_gives(providers):
     for db, http in (('SQLite', 'http on SQLite'), ('PostgreSQL', 'http on PostgreSQL')):
         a, b = (run(everything(providers[n])) for n in (db, http))
@@ -136,6 +145,63 @@ def test_a_second_pull_reads_what_is_new_and_what_was_judged_since(phoenix_serve
     assert said[spans[6].span_id, 'mara']=='rejected', 'a changed verdict is a new one'
     assert said[spans[30].span_id, 'mara']=='approved', 'a span comes with everything said about it'
     assert {s.span_id for b in run(all_of(since=batches[-1].mark)) for s in b.spans}<=touched, 'at most the same second again'
+
+class Counted:
+    "A provider that counts what it is sent: requests, bytes as they were on the wire, rows"
+    def __init__(self, p):
+        import httpx
+        self.p, self.requests, self.bytes, self.rows = p, 0, 0, 0
+        if isinstance(p, PhoenixProvider): self.inner = httpx.AsyncHTTPTransport(); p.wire.transport = self
+        else: self.select = p._select; p._select = self.counting_select
+
+    async def counting_select(self, *args, **kw):
+        found = await self.select(*args, **kw)
+        self.requests += 1; self.rows += len(found); self.bytes += sum(len(str(r)) for r in found)
+        return found
+
+    async def handle_async_request(self, request):
+        import httpx
+        answer = await self.inner.handle_async_request(request)
+        body = b''.join([chunk async for chunk in answer.stream])
+        self.requests += 1; self.bytes += len(body)
+        self.rows += len(httpx.Response(200, headers=answer.headers, content=body).json().get('data') or ()) if request.method=='GET' else 0
+        return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(body))
+    async def __aenter__(self): return self
+    async def __aexit__(self, *_): pass
+    async def aclose(self): pass
+
+    def pull(self, **kw):
+        "Batches, and what they cost"
+        async def go(): return [b async for b in self.p.pull(**kw)]
+        before = (self.requests, self.bytes, self.rows)
+        got = run(go())
+        return got, dict(zip(('requests', 'bytes', 'rows'), (b-a for a,b in zip(before, (self.requests, self.bytes, self.rows))))), sum(len(b.spans) for b in got), sum(len(b.annotations) for b in got)
+
+@pytest.fixture(scope='module')
+def aged(phoenix_server):
+    "1,000 spans over a year with answers of two kilobytes, every fifth judged; and the same after 1% more, with five verdicts on old ones"
+    def old(i, k=1000): return replace(numbered(90_000+i), start_time=samples.UNTIL-timedelta(days=365*(k-i)/k), attributes={'output': {'value': random.Random(i).randbytes(1024).hex()}, 'session': {'id': f'year-{i//3}'}})
+    spans, say = [old(i) for i in range(1010)], lambda s, label, who: Annotation(s.span_id, 'human_review', label=label, identifier=who)
+    run(send(spans[:1000], [say(s, 'approved', 'mara') for s in spans[:1000:5]], 'aged', phoenix_server.endpoint))
+    time.sleep(3.1) # a mark leaves the clocks two seconds
+    late = [say(spans[0], 'rejected', 'mara'), say(spans[700], 'approved', 'joel'), say(spans[950], 'approved', 'joel'), Annotation('', 'outcome', label='solved', session_id='year-100'), Annotation('', 'flow', label='good', trace_id=spans[900].trace_id)]
+    touched = {spans[i].span_id for i in (0, 700, 950, 300, 301, 302, 900, *range(1000, 1010))}
+    return spans, late, touched, lambda: run(send(spans[1000:], late, 'aged', phoenix_server.endpoint))
+
+def test_after_one_percent_more_a_second_pull_reads_little_more_than_that(aged, phoenix_server):
+    spans, late, touched, grow = aged
+    sources = dict(http=Counted(PhoenixProvider('acme', 'aged', phoenix_server.endpoint)), database=Counted(PhoenixDatabaseProvider(phoenix_server.database_url, 'acme', 'aged')))
+    firsts = {k: c.pull() for k,c in sources.items()}
+    grow()
+    for k,c in sources.items():
+        (got, first, n, notes), (again, second, m, more) = firsts[k], c.pull(since=firsts[k][0][-1].mark)
+        assert (n, notes)==(1000, 200) and {s.span_id for b in again for s in b.spans}==touched and m==len(touched)
+        said = {(a.on, a.name, a.identifier): a.label for b in again for a in b.annotations}
+        assert all(said[a.on, a.name, a.identifier]==a.label for a in late), 'late ones are there, of any age'
+        print(k, first, second, n, notes, m, more)
+        assert m/n<.02 and second['rows']/first['rows']<.04 and second['bytes']/first['bytes']<.03, (k, first, second)
+    http, mark = sources['http'], firsts['http'][0][-1].mark
+    assert {s.span_id for b in http.pull(since=mark, late_days=60)[0] for s in b.spans}==touched-{spans[i].span_id for i in (0, 700, 300, 301, 302)}, 'a limit is a limit'
 
 def test_a_pull_that_was_cut_goes_on_where_it_was(providers, both):
     *_, spans, notes = both

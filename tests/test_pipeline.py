@@ -8,7 +8,7 @@ from ftkit.core import FtkitError, read_json
 from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore, decide
 from ftkit.data.synth import SyntheticDataService
 from ftkit.data.version import load_version
-from ftkit.pipeline import FinetuningOrchestrator, extract, finetune, finetune_sync
+from ftkit.pipeline import FinetuningOrchestrator, curate, divide, extract, finetune, finetune_sync
 from ftkit.experiment import get_experiment_details
 from ftkit.models import load
 from ftkit.passport import read_passport
@@ -56,6 +56,12 @@ def test_telemetry_of_another_tenant_is_refused(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path))
     with pytest.raises(FtkitError, match="of tenant 'rival' and the run of tenant 'acme'"): asyncio.run(extract(FileProvider(exports, 'rival'), config))
     for same in (FileProvider(exports), FileProvider(exports, 'acme')): assert len(asyncio.run(extract(same, config)).sets['examples'])>40
+
+def test_the_stored_version_says_what_became_of_spans_and_annotations(exports, tmp_path):
+    config = OrchestrationConfig(**plan(tmp_path))
+    found = asyncio.run(extract(FileProvider(exports), config))
+    told = load_version(divide(curate(found), config).id).manifest['accounting']
+    assert told['annotations']==dict(found.annotations.rows) and found.annotations.kept>40 and set(told)=={'examples', 'pairs', 'annotations'}
 
 def test_the_orchestrator_runs_the_same_plan(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path, evaluate_after_training=False, enable_registry=False))
