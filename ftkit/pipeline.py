@@ -30,7 +30,7 @@ from .models import resolve_base
 from .passport import add_figures
 from .plan import OrchestrationConfig
 from .registry import AdapterRegistry
-from .select import AwaitingApproval, MethodAnalysis, Thresholds, TrainingMethodSelector, choose, require
+from .select import MethodAnalysis, Thresholds, TrainingMethodSelector, choose, require
 from .track import Run, find_run, new_folder, stage, write_report
 from .train.base import Trained
 from .train.preflight import fit_rows
@@ -195,7 +195,6 @@ def counted(
 
 # %% ../nbs/90_pipeline.ipynb #545483ed
 async def choose_method(
-    run, # `Run`
     dataset, # `Dataset`
     config, # `OrchestrationConfig`
     synthetic_service=None, # makes examples
@@ -208,11 +207,8 @@ async def choose_method(
         require(analysis)
         return Choice(analysis)
     selector = TrainingMethodSelector(synthetic_service, approval_orchestrator, config.min_sft_examples, config.min_dpo_pairs)
-    try: analysis, batch = await selector.prepare(dataset.everything('examples'), dataset.everything('pairs'), config.subject, config.generate_synthetic, config.method,
-        seeds=dataset.train.get('examples', []), evaluation=dataset.kept_apart(), batch_id=run.facts.get('batch_id'))
-    except AwaitingApproval as e:
-        run.note(batch_id=e.batch_id)
-        raise
+    analysis, batch = await selector.prepare(dataset.everything('examples'), dataset.everything('pairs'), config.subject, config.generate_synthetic, config.method,
+        seeds=dataset.train.get('examples', []), evaluation=dataset.kept_apart())
     require(analysis)
     return Choice(analysis, batch.batch_id if batch else None)
 
@@ -402,7 +398,7 @@ async def finetune(
             found   = await stage(run, 'extract', lambda: extract(telemetry_provider, config, policy), Extraction)
             curated = await stage(run, 'curate', lambda: curate(found), Extraction)
             dataset = await stage(run, 'split', lambda: divide(curated, config, policy), Dataset)
-        choice  = await stage(run, 'select', lambda: choose_method(run, dataset, config, synthetic_service, approval_orchestrator), Choice)
+        choice  = await stage(run, 'select', lambda: choose_method(dataset, config, synthetic_service, approval_orchestrator), Choice)
         dataset = await stage(run, 'synthesize', lambda: with_approved(dataset, choice, approval_orchestrator), Dataset) if choice.batch_id else dataset
         trained = await stage(run, 'train', lambda: train(run, config, dataset, choice, base, in_process, approval_orchestrator), Trained)
         verdict = await stage(run, 'evaluate', lambda: asyncio.to_thread(examine, run, config, dataset, trained, base), EvaluationResult) if config.evaluate_after_training else None

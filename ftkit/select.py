@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['NEEDS', 'METHODS', 'Thresholds', 'confidence', 'MethodAnalysis', 'missing', 'choose', 'require', 'AwaitingApproval',
-           'guidance', 'synthesize', 'TrainingMethodSelector']
+           'guidance', 'batch_name', 'turned_down', 'add_round', 'synthesize', 'TrainingMethodSelector']
 
 # %% ../nbs/30_select.ipynb #f40d4b80
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .core import FtkitError, Waiting, one_of, read_json, write_json
-from .data.approval import ApprovalBatch
+from .core import FtkitError, Waiting, content_hash, one_of, read_json, slug, write_json
+from .data.approval import ApprovalBatch, record_hash
 from .data.extract import AnnotationPolicy, pull
 from .data.synth import SyntheticDataRequest, output_space
 
@@ -48,14 +48,21 @@ class MethodAnalysis:
     approved_turns:int = 0
     reasons:tuple = () # why this one
     would_change:tuple = () # what would give another answer
+    proposed:int = 0 # synthetic examples that a person has decided on
 
     def save(self, folder): write_json(folder/'analysis.json', self)
 
     @classmethod
     def load(cls, folder): return cls(**{k: tuple(v) if isinstance(v, list) else v for k,v in read_json(folder/'analysis.json').items()})
 
-    def lines(self): return f'method: {self.recommended_method} (confidence {self.confidence:.2f})\n'+'\n'.join(f'  - {r}' for r in (*self.reasons, *self.would_change))
-    def _repr_markdown_(self): return '\n'.join([f'**{self.recommended_method}**, confidence {self.confidence:.2f}', '', *(f'- {r}' for r in (*self.reasons, *self.would_change))])
+    @property
+    def again(self) -> str: # empty where there is nothing to ask again
+        "How to get another round of synthetic examples."
+        return f'ask again for a further round (of a run: finetune(resume=...) or `ftkit train --resume`): none of the {self.proposed:,} synthetic examples proposed so far comes back' if self.proposed and self.recommended_method=='insufficient' else ''
+
+    def _said(self): return filter(None, (*self.reasons, *self.would_change, self.again))
+    def lines(self): return f'method: {self.recommended_method} (confidence {self.confidence:.2f})\n'+'\n'.join(f'  - {r}' for r in self._said())
+    def _repr_markdown_(self): return '\n'.join([f'**{self.recommended_method}**, confidence {self.confidence:.2f}', '', *(f'- {r}' for r in self._said())])
 
 # %% ../nbs/30_select.ipynb #378360e0
 def _have(method, counts, thresholds):
@@ -113,7 +120,8 @@ def require(
     if analysis.recommended_method not in ('insufficient', 'synthetic'): return analysis.recommended_method
     lacking = dict.fromkeys(limit for _,limit,words in NEEDS.values() if f'Insufficient {words}' in analysis.reasons[-1])
     ways = [f'annotate more spans in Phoenix ({"; ".join(analysis.would_change)})' if analysis.would_change else '', f'lower the threshold ({", ".join(lacking)}) if you accept the risk']
-    if 'Insufficient approved examples' in analysis.reasons[-1]: ways.append('or pass synthetic_service= and approval_orchestrator= and approve what they make')
+    if analysis.again: ways.append(f'or {analysis.again}')
+    elif 'Insufficient approved examples' in analysis.reasons[-1]: ways.append('or pass synthetic_service= and approval_orchestrator= and approve what they make')
     raise FtkitError(f'{analysis.reasons[-1]} Ways out: {", ".join(filter(None, ways))}.')
 
 # %% ../nbs/30_select.ipynb #7396b6e2
@@ -135,6 +143,42 @@ def guidance(
     return dict(agent_type=agent_type, guidelines=f'Would {agent_type} be right to answer so? Its task: {seeds[0].instruction or "(no instruction)"}', **(dict(labels=list(space.labels)) if space.kind=='labels' else {}))
 
 # %% ../nbs/30_select.ipynb #f5ba9790
+def batch_name(
+    examples, # approved ones, as seeds
+    evaluation, # held-out records
+    agent_type:str,
+) -> str: # a batch id
+    "The batch that belongs to these data."
+    rows = [sorted([record_hash(r), *r.spans] for r in some) for some in (examples, evaluation)]
+    return f'{slug(agent_type)}-{content_hash([agent_type, *rows])}'
+
+# %% ../nbs/30_select.ipynb #20471fb0
+def turned_down(
+    store, # an `ApprovalStore`
+    agent_type:str,
+) -> list: # of records
+    "Synthetic examples of an agent that a person rejected or changed, in any batch."
+    items = (i for name in store.batches() for i in store.load(name).items if i.status in ('rejected', 'edited'))
+    return [i.record for i in items if i.record.metadata.get('synthetic') and i.record.metadata.get('agent_type')==agent_type]
+
+# %% ../nbs/30_select.ipynb #194f0fd2
+async def add_round(
+    batch, # all decided; empty before the first round
+    examples, # approved ones, as seeds
+    agent_type:str,
+    count:int, # examples that are missing
+    service, # makes them
+    store, # an `ApprovalStore`
+    evaluation=(), # held-out records; nothing near them is made
+): # the `ApprovalBatch` with more items
+    "Have other examples made than those that were proposed."
+    rounds = batch.context.get('rounds', 0)
+    request = SyntheticDataRequest(optimizer=agent_type, count=count+(count+1)//2, seed=rounds)
+    known = [*(i.record for i in batch.items), *turned_down(store, agent_type)]
+    made = ApprovalBatch.of(await asyncio.to_thread(service.generate, request, examples, evaluation, known))
+    return replace(batch, items=(*batch.items, *made.items), context={**batch.context, **guidance(examples, agent_type), 'rounds': rounds+1})
+
+# %% ../nbs/30_select.ipynb #922ca2c2
 async def synthesize(
     examples, # approved ones, as seeds
     agent_type:str,
@@ -142,13 +186,12 @@ async def synthesize(
     service, # makes them
     approval, # puts them before a person
     evaluation=(), # held-out records; nothing near them is made
-    batch_id=None, # made earlier and still being decided
 ): # the decided `ApprovalBatch`
     "Have examples made, and have a person decide on each."
-    if batch_id: batch = approval.store.load(batch_id)
-    else:
-        request = SyntheticDataRequest(optimizer=agent_type, count=count+(count+1)//2)
-        batch = ApprovalBatch.of(await asyncio.to_thread(service.generate, request, examples, evaluation), **guidance(examples, agent_type))
+    store, name = approval.store, batch_name(examples, evaluation, agent_type)
+    batch = store.load(name) if name in store.batches() else ApprovalBatch(name, ())
+    lacking = count-len(batch.records)
+    if batch.done and lacking>0: batch = await add_round(batch, examples, agent_type, lacking, service, store, evaluation)
     batch = await approval.submit_for_review(batch)
     if not batch.done: raise AwaitingApproval(batch)
     return batch
@@ -172,11 +215,11 @@ class TrainingMethodSelector:
         found = await pull(provider, project, agent_type, self.policy)
         return await self.prepare(found.sets['examples'], found.sets['pairs'], agent_type, generate_synthetic)
 
-    async def prepare(self, examples, pairs, agent_type:str, generate_synthetic:bool=True, method:str='auto', seeds=None, evaluation=(), batch_id=None) -> tuple:
+    async def prepare(self, examples, pairs, agent_type:str, generate_synthetic:bool=True, method:str='auto', seeds=None, evaluation=()) -> tuple:
         "The same for records that are here already; `seeds` are the examples that may be imitated."
         counts = dict(approved_examples=len(examples), preference_pairs=len(pairs))
         analysis = choose(counts, self.thresholds, method=method, synthetic=bool(generate_synthetic and self.service and self.approval))
         if analysis.recommended_method!='synthetic': return analysis, None
-        batch = await synthesize(examples if seeds is None else seeds, agent_type, self.thresholds.min_sft_examples-len(examples), self.service, self.approval, evaluation, batch_id)
+        batch = await synthesize(examples if seeds is None else seeds, agent_type, self.thresholds.min_sft_examples-len(examples), self.service, self.approval, evaluation)
         counts['approved_examples'] += len(batch.records)
-        return choose(counts, self.thresholds, method=method), batch
+        return replace(choose(counts, self.thresholds, method=method), proposed=len(batch.items)), batch

@@ -377,27 +377,31 @@ WORDED = [(q.format(g), l) for g in GOODS for l,qs in dict(delivery=('where is t
 EARLY, LATE = WORDED[:36], WORDED[36:]
 
 @pytest.mark.parametrize('seed', SEEDS)
-def test_sft_lowers_the_loss_on_unseen_requests(tmp_path, seed):
+def test_sft_lowers_the_loss_on_unseen_requests(tmp_path, seed, record_property):
     made = lambda some: [InstructionExample('Route the request to delivery, refunds or catalogue.', q, l) for q,l in some]
     result, log = on_tiny(train_sft_rows, made(EARLY), tmp_path/'r', learning(seed), made(LATE))
     evals = [m['eval_loss'] for m in log if m.get('eval_loss') is not None]
-    assert log[0]['loss']-evals[-1]>1, (log[0]['loss'], evals)
+    record_property('loss', f'{log[0]["loss"]:.2f} -> {evals[-1]:.2f}')
+    assert evals[-1]<log[0]['loss']/3, (log[0]['loss'], evals)
 
 @pytest.mark.parametrize('seed', SEEDS)
-def test_dpo_raises_the_margin_on_unseen_pairs(tmp_path, seed):
+def test_dpo_raises_the_margin_on_unseen_pairs(tmp_path, seed, record_property):
     made = lambda some: [PreferencePair(f'Route.\n\n{q}', l, LABELS[(LABELS.index(l)+1)%3]) for q,l in some]
     result, log = on_tiny(train_dpo_rows, made(EARLY), tmp_path/'r', learning(seed, learning_rate=1e-3), made(LATE))
+    record_property('margin, accuracy', f'{result["eval_reward_margin"]:.2f}, {result["eval_reward_accuracy"]:.2f}')
     assert result['eval_reward_margin']>.2 and result['eval_reward_accuracy']>.65, result
 
 @pytest.mark.parametrize('seed', SEEDS)
-def test_ranking_orders_unseen_answers(tmp_path, seed):
+def test_ranking_orders_unseen_answers(tmp_path, seed, record_property):
     made = lambda some: [Ranking(f'Route.\n\n{q}', (l, f'maybe {l}', LABELS[(LABELS.index(l)+1)%3]), (1., .5, 0.)) for q,l in some]
     result, _ = on_tiny(train_ranking_rows, made(EARLY), tmp_path/'r', learning(seed), made(LATE))
+    record_property('pair accuracy', f'{result["pair_accuracy_before"]:.2f} -> {result["pair_accuracy_after"]:.2f}')
     assert result['pair_accuracy_after']-result['pair_accuracy_before']>.15, result
 
 @pytest.mark.parametrize('seed', SEEDS)
 @pytest.mark.parametrize('loss', ['in-batch', 'triplet'][:2 if os.environ.get('FTKIT_FULL') else 1])
-def test_embedding_finds_more_on_the_tiny_base(tmp_path, seed, loss):
+def test_embedding_finds_more_on_the_tiny_base(tmp_path, seed, loss, record_property):
     rows = triplets(*telemetry('search', seed=seed))
     *_, result = tuned(tmp_path, embedding_config(seed=seed, embedding_loss=loss, epochs=3), base=tiny_base(), rows=rows[:120], validation=rows[120:])
+    record_property('nDCG@10', f'{result["ndcg_at_10_before"]:.2f} -> {result["ndcg_at_10_after"]:.2f}')
     assert result['ndcg_at_10_after']-result['ndcg_at_10_before']>.1, result

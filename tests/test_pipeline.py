@@ -165,17 +165,23 @@ class Reviewer(ApprovalOrchestrator):
     "Someone who has not looked yet."
     async def submit_for_review(self, batch): return self.store.save(batch)
 
+def told_to(provider, run):
+    "What Phoenix has of a run"
+    return asyncio.run(get_experiment_details(provider, provider.project, Path(run).name))
+
 @pytest.mark.parametrize('in_process', [False, True])
-def test_too_little_data_waits_for_a_person_and_then_trains_on_what_that_person_let_through(tmp_path, in_process):
-    save_telemetry(tmp_path/'in', *telemetry('routing', n=44))
+def test_too_little_data_waits_for_a_person_and_then_trains_on_what_that_person_let_through(tmp_path, in_process, phoenix_server):
+    project = f'few-{in_process}'.lower()
+    asyncio.run(send(*renewed(*telemetry('routing', n=44), key=project), project=project, endpoint=phoenix_server.endpoint))
+    provider = PhoenixProvider('acme', project, phoenix_server.endpoint)
     store = ApprovalStore(f'sqlite:///{tmp_path}/approvals.db') # not the default one: the training process has to be told
-    parts = dict(telemetry_provider=FileProvider(tmp_path/'in'), synthetic_service=SyntheticDataService(), approval_orchestrator=Reviewer(store), say=quietly, in_process=in_process)
-    first = finetune_sync(**parts, **plan(tmp_path/'out', min_sft_examples=45, test_set_size=4))
+    parts = dict(telemetry_provider=provider, synthetic_service=SyntheticDataService(), approval_orchestrator=Reviewer(store), say=quietly, in_process=in_process)
+    first = finetune_sync(**parts, **plan(tmp_path/'out', project=project, min_sft_examples=45, test_set_size=4))
     assert first.status=='awaiting approval' and 'ftkit review' in first.reason and first.adapter_path is None
     batch = store.load(store.batches()[0])
     assert {i.record.output for i in batch.items}<=set(batch.context['labels']) and len(batch.context['labels'])>2 and 'routing' in batch.context['guidelines']
     again = finetune_sync(resume=first.run, **parts)
-    assert again.status=='awaiting approval' and again.run==first.run
+    assert again.status=='awaiting approval' and again.run==first.run and store.batches()==[batch.batch_id]
     ids = [i.item_id for i in batch.items]
     decide(batch.batch_id, ids[1:], 'approve', 'mara', store=store)
     decide(batch.batch_id, ids[0], 'reject', 'mara', store=store)
@@ -183,3 +189,6 @@ def test_too_little_data_waits_for_a_person_and_then_trains_on_what_that_person_
     assert done.status=='finished' and done.training_method=='sft' and done.used_synthetic and done.synthetic_approval_count==len(ids)-1
     trained_on = {r.input for r in load_version(done.dataset).train['examples']}
     assert batch.items[0].record.input not in trained_on and batch.items[1].record.input in trained_on
+    told = told_to(provider, done.run)
+    assert told.data['used_synthetic'] is True and told.data['synthetic_approved_count']==len(ids)-1 and told.data['dataset']==done.dataset
+    assert 0<told.data['source_spans']<=told.data['approved_count']+told.data['rejected_count']

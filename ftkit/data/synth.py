@@ -267,10 +267,11 @@ class Screen:
         space, # the `OutputSpace`
         seeds,
         evaluation=(), # records the model will be judged by
+        known=(), # rows that were proposed before
     ):
         self.space, self.limit = space, request.max_similarity
-        self.seeds, self.rows, self.judged = Nearest(map(asked, seeds)), Nearest(), Nearest(map(asked, evaluation))
-        self.seen = {self.key(r): what for what,rs in (('repeats a seed', seeds), ('in the evaluation data', evaluation)) for r in rs}
+        self.seeds, self.rows, self.judged = Nearest(map(asked, seeds)), Nearest(map(asked, known)), Nearest(map(asked, evaluation))
+        self.seen = {self.key(r): what for what,rs in (('was proposed before', known), ('repeats a seed', seeds), ('in the evaluation data', evaluation)) for r in rs}
 
     def key(self, record): return ' '.join(words(asked(record)))
 
@@ -400,12 +401,13 @@ class SyntheticDataService:
         request:SyntheticDataRequest,
         seeds, # approved examples
         evaluation=(), # records the model will be judged by; nothing near them is made
+        known=(), # rows that were proposed before; none of them is made again
     ) -> SyntheticDataset:
         "Make rows that pass the screen, up to the number wanted."
         request = request.using(self.generator, self.options)
         space, usable = output_space(seeds, request.labels), [s for s in seeds if last_ask(s)]
         if not usable: raise FtkitError(f'no seeds to generate from: {len(seeds)} approved examples given, {len(usable)} of them end in a user message; annotate some spans as approved first')
-        rows, seen, dropped = self._collect(request, usable, space, Screen(request, space, seeds, evaluation))
+        rows, seen, dropped = self._collect(request, usable, space, Screen(request, space, seeds, evaluation, known))
         made = SyntheticDataset(rows, Accounting(seen, len(rows), dict(dropped), 'candidates'))
         if not rows: raise FtkitError(f'nothing usable came out of {len(usable)} seeds:\n{made.accounting}\nGive more approved examples, or another generator.')
         made.diversity = diversity(rows, seeds, space)
