@@ -39,7 +39,7 @@ def facts_of(
 # %% ../nbs/35_experiment.ipynb #cdcbbc6c
 def sources(
     dataset:str|None, # id of a dataset version
-) -> tuple: # side -> [(span id, trace id or None)]; number of synthetic rows that were trained on
+) -> tuple: # side -> [(span id, trace id or None)]; number of approved synthetic items that were trained on
     "The spans behind the rows of a run, for training and for testing."
     try: version = load_version(dataset) if dataset else None
     except FtkitError: version = None
@@ -47,7 +47,7 @@ def sources(
     rows = {side: [r for name in names for rows in version.side(name).values() for r in rows] for side,names in dict(train=('train', 'validation'), test=('test',)).items()}
     trace = lambda r, s: r.metadata.get('trace_id') if s==r.metadata.get('span_id') else None
     ids = {side: list(dict.fromkeys((s, trace(r, s)) for r in some for s in r.spans)) for side,some in rows.items()}
-    return ids, sum(bool(r.metadata.get('synthetic')) for r in rows['train'])
+    return ids, len({to_json(r.metadata.get('approval') or r.text()) for r in rows['train'] if r.metadata.get('synthetic')}) # an edit is an example and a pair
 
 # %% ../nbs/35_experiment.ipynb #22ca58c4
 PARAMS = ('backend', 'backend_provider', 'epochs', 'batch_size', 'learning_rate', 'use_lora', 'lora_r', 'lora_alpha')

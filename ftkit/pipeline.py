@@ -24,7 +24,7 @@ from .data.redact import redact
 from .data.split import Split, certificate, split
 from .data.version import load_version, note_adapter, save_version
 from .evals.compare import EvaluationResult, card_figures, evaluate_safely, headline
-from .experiment import recorded
+from .experiment import recorded, sources
 from .hub import upload_adapter, write_card
 from .models import resolve_base
 from .passport import add_figures
@@ -369,7 +369,7 @@ def report(
 ) -> OrchestrationResult:
     "Write the report and put the nouns of the run together."
     write_report(run)
-    made = len({(a['batch_id'], a['item_id']) for rows in dataset.train.values() for r in rows if r.metadata.get('synthetic') and (a := r.metadata.get('approval'))})
+    _, made = sources(dataset.id)
     return OrchestrationResult(config.model_type, trained.method, str(run.folder/trained.adapter), trained.metrics, config.base_model, trained.lora_config, bool(made), made,
         verdict, record.adapter_id if record else None, record.adapter_uri if record else None, dataset.id, str(run.folder))
 

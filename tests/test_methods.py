@@ -16,7 +16,7 @@ from ftkit.samples import telemetry
 from ftkit.spans import Annotation
 from ftkit.telemetry import FileProvider, save_telemetry
 from ftkit.tiny import random_base, tiny_base
-from ftkit.track import read_metrics
+from ftkit.track import read_lines, read_metrics
 from ftkit.train.base import checkpoints, quiet, with_lora
 from ftkit.train.embedding import embedding_loss, open_embedder, retrieval, train_embedding_rows
 from ftkit.train.preflight import encode_conversation
@@ -149,6 +149,23 @@ def test_a_resumed_embedding_ends_in_the_same_bits(tmp_path, use_lora):
     again, *_ = tuned(tmp_path/'cut', conf)
     assert how==('lora' if use_lora else 'full') and same(weights(whole), weights(again))
     assert min(m['step'] for m in read_metrics(tmp_path/'cut') if 'loss' in m)>step, 'it began from the start'
+
+@pytest.mark.parametrize('loss', ['in-batch', 'triplet'])
+def test_a_batch_that_does_not_fit_is_halved_only_where_that_keeps_the_loss(tmp_path, loss):
+    conf, seen = embedding_config(embedding_loss=loss, batch_size=8, epochs=1, learning_rate=1e-3), []
+    model, _ = open_embedder(random_base(), conf, 64)
+    def narrow(module, args):
+        rows = len(args[0])
+        if model.training and (seen.append(rows) or rows>4): raise torch.OutOfMemoryError(f'tried to carry {rows} rows')
+    model.transformers_model.get_input_embeddings().register_forward_pre_hook(narrow)
+    train = lambda: train_embedding_rows(model, model.tokenizer, [Triplet(f'tea {n}', f'green tea {n}', f'a mug {n}') for n in range(16)], [], conf, tmp_path, tmp_path/'checkpoints')
+    if loss=='triplet':
+        with quiet(): assert train()['steps']==2
+        event, = read_lines(tmp_path/'events.jsonl')
+        assert (event['batch_size'], event['gradient_accumulation'])==(4, 2) and seen[-1]==4
+    else:
+        with quiet(), pytest.raises(FtkitError, match='out of memory with batch_size=8, and this method needs the whole batch at once; lower batch_size or max_length'): train()
+        assert seen==[8] and not (tmp_path/'events.jsonl').exists()
 
 def test_the_losses_are_those_of_the_page():
     model, _ = open_embedder(random_base(), embedding_config(), 64)

@@ -165,10 +165,6 @@ class Reviewer(ApprovalOrchestrator):
     "Someone who has not looked yet."
     async def submit_for_review(self, batch): return self.store.save(batch)
 
-def told_to(provider, run):
-    "What Phoenix has of a run"
-    return asyncio.run(get_experiment_details(provider, provider.project, Path(run).name))
-
 @pytest.mark.parametrize('in_process', [False, True])
 def test_too_little_data_waits_for_a_person_and_then_trains_on_what_that_person_let_through(tmp_path, in_process, phoenix_server):
     project = f'few-{in_process}'.lower()
@@ -182,13 +178,18 @@ def test_too_little_data_waits_for_a_person_and_then_trains_on_what_that_person_
     assert {i.record.output for i in batch.items}<=set(batch.context['labels']) and len(batch.context['labels'])>2 and 'routing' in batch.context['guidelines']
     again = finetune_sync(resume=first.run, **parts)
     assert again.status=='awaiting approval' and again.run==first.run and store.batches()==[batch.batch_id]
-    ids = [i.item_id for i in batch.items]
-    decide(batch.batch_id, ids[1:], 'approve', 'mara', store=store)
-    decide(batch.batch_id, ids[0], 'reject', 'mara', store=store)
+    decide(batch.batch_id, [i.item_id for i in batch.items], 'reject', 'mara', store=store)
+    further = finetune_sync(resume=first.run, **parts)
+    more = store.load(batch.batch_id).items[len(batch.items):]
+    assert further.status=='awaiting approval' and more and not {i.hash for i in more} & {i.hash for i in batch.items}
+    wrong, changed, *good = more
+    decide(batch.batch_id, wrong.item_id, 'reject', 'mara', store=store)
+    decide(batch.batch_id, changed.item_id, 'edit', 'mara', next(l for l in batch.context['labels'] if l!=changed.record.output), store=store)
+    decide(batch.batch_id, [i.item_id for i in good], 'approve', 'mara', store=store)
     done = finetune_sync(resume=first.run, **parts)
-    assert done.status=='finished' and done.training_method=='sft' and done.used_synthetic and done.synthetic_approval_count==len(ids)-1
+    assert done.status=='finished' and done.training_method=='sft' and done.used_synthetic and done.synthetic_approval_count==len(good)+1
     trained_on = {r.input for r in load_version(done.dataset).train['examples']}
-    assert batch.items[0].record.input not in trained_on and batch.items[1].record.input in trained_on
-    told = told_to(provider, done.run)
-    assert told.data['used_synthetic'] is True and told.data['synthetic_approved_count']==len(ids)-1 and told.data['dataset']==done.dataset
+    assert not {i.record.input for i in (wrong, *batch.items)} & trained_on and {i.record.input for i in (changed, *good)}<=trained_on
+    told = asyncio.run(get_experiment_details(provider, project, Path(done.run).name))
+    assert told.data['used_synthetic'] is True and told.data['synthetic_approved_count']==len(good)+1 and told.data['dataset']==done.dataset
     assert 0<told.data['source_spans']<=told.data['approved_count']+told.data['rejected_count']

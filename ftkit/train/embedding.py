@@ -102,7 +102,7 @@ def train_embedding_rows(
     note(0, before)
     args = SentenceTransformerTrainingArguments(**trainer_arguments(config, place, len(rows), len(held or ())), batch_sampler='no_duplicates' if config.embedding_loss=='in-batch' else 'batch_sampler')
     trainer = embedding_trainer()(model=model, args=args, train_dataset=rows, eval_dataset=held, loss=embedding_loss(model, config), evaluator=search if held else None)
-    result, after = fit(trainer, folder, config), search(model)
+    result, after = fit(trainer, folder, config, shrink=config.embedding_loss!='in-batch'), search(model)
     note(result['steps'], after)
     said = {f'{k}_{when}': v for when,found in (('before', before), ('after', after)) for k,v in found.items()}
     return {**result, **said, 'retrieval_on': 'validation' if held else 'training'}
