@@ -13,7 +13,7 @@ from ftkit.train.base import newest_whole, with_lora
 
 torch.set_num_threads(1)
 ROWS = [InstructionExample('Route.', f'{q} {n}', l) for n in range(4) for q,l in (('parcel', 'delivery'), ('money', 'refunds'), ('mug', 'catalogue'))]
-CONFIG = OrchestrationConfig(tenant_id='a', project='p', model_type='llm', agent_type='r', base_model='ftkit-tiny', epochs=3, batch_size=4, learning_rate=.02, save_steps=1, logging_steps=3, lora_r=2, target_modules='all-linear', keep_checkpoints=2)
+CONFIG = OrchestrationConfig(tenant_id='a', project='p', model_type='llm', agent_type='r', base_model='ftkit-tiny', epochs=3, batch_size=4, learning_rate=.02, save_steps=1, logging_steps=1, lora_r=2, target_modules='all-linear', keep_checkpoints=2)
 BASE = str(random_base(hidden=32, layers=1, vocab_size=384))
 
 def train(folder):
@@ -43,26 +43,47 @@ def ended(pid): return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 def bits(folder): return torch.load(folder/'final.pt')
 def equal(a, b): return a.keys()==b.keys() and all(torch.equal(a[n], b[n]) for n in a)
 
+def steps_of(folder):
+    "Steps whose measurements are in the log"
+    try: return [json.loads(l)['step'] for l in (folder/'metrics.jsonl').read_text().splitlines() if '"loss"' in l]
+    except (OSError, ValueError, KeyError): return []
+
+def seconds_a_step(folder, pid):
+    "How long a step takes, watched from outside; the child ends meanwhile"
+    seen = []
+    while (state := os.waitpid(pid, os.WNOHANG))==(0, 0):
+        for _ in steps_of(folder)[len(seen):]: seen.append(time.monotonic())
+        time.sleep(.002)
+    assert os.waitstatus_to_exitcode(state[1])==0
+    return (seen[-1]-seen[0])/(len(seen)-1)
+
+def kill_within(pid, folder, step, wait):
+    "Kill once this step was seen in the log and `wait` seconds have passed; is it hit?"
+    while max(steps_of(folder), default=0)<step:
+        if os.waitpid(pid, os.WNOHANG)!=(0, 0): return False
+        time.sleep(.001)
+    time.sleep(wait)
+    os.kill(pid, signal.SIGKILL)
+    return ended(pid)==-signal.SIGKILL
+
 def killed_at_random(work, n, seed):
-    "n runs, each killed at a random moment and resumed"
+    "n runs, each killed a random moment after a random step (0: before the first) and resumed"
     rng, whole = random.Random(seed), work/'whole'
     whole.mkdir()
-    began = time.monotonic()
-    assert ended(child(lambda: train(whole)))==0
-    lasts, right, killed, resumed = time.monotonic()-began, 0, 0, 0
+    a_step = seconds_a_step(whole, child(lambda: train(whole)))
+    last = max(steps_of(whole))
+    at, killed, resumed, right = [], 0, 0, 0
     for i in range(n):
-        folder = work/f'run{i}'
+        folder, step = work/f'run{i}', rng.randrange(last-1)
         folder.mkdir()
-        pid = child(lambda folder=folder: train(folder))
-        time.sleep(rng.uniform(.1, 1)*lasts)
-        try: os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError: pass
-        killed += ended(pid)==-signal.SIGKILL
-        resumed += newest_whole(folder/'checkpoints') is not None
+        killed += kill_within(child(lambda folder=folder: train(folder)), folder, step, rng.random()*a_step)
+        whole_one = newest_whole(folder/'checkpoints')
+        resumed += whole_one is not None
+        at.append(max(steps_of(folder), default=0))
         assert ended(child(lambda folder=folder: train(folder)))==0, f'run {i} of seed {seed} could not be resumed'
         right += equal(bits(whole), bits(folder))
         shutil.rmtree(folder)
-    return dict(runs=n, killed=killed, resumed_from_a_checkpoint=resumed, bitwise_equal=right, seconds_a_run=round(lasts, 2), seed=seed)
+    return dict(runs=n, killed=killed, resumed_from_a_checkpoint=resumed, bitwise_equal=right, steps=last, last_step_seen=at, ms_a_step=round(1000*a_step, 1), seed=seed)
 
 class Boundaries:
     "Counts what a process does to the disk, and kills it at the n-th act"
