@@ -264,12 +264,13 @@ def test_claims_in_the_metadata_prove_nothing(store):
 
 # --- asking
 
-def test_a_script_waits_and_a_notebook_does_not(store, monkeypatch):
+def test_a_script_waits_and_a_notebook_does_not(store):
+    from IPython.core.interactiveshell import InteractiveShell
     said = []
     asking = ApprovalOrchestrator(store, poll_s=.01, tell=said.append)
-    monkeypatch.setattr(ap, 'in_kernel', lambda: True)
-    assert not asyncio.run(asking.submit_for_review(batch())).done and 'ftkit review b' in said[0]
-    monkeypatch.setattr(ap, 'in_kernel', lambda: False)
+    InteractiveShell.instance() # what a kernel has
+    try: assert not asyncio.run(asking.submit_for_review(batch())).done and 'ftkit review b' in said[0]
+    finally: InteractiveShell.clear_instance()
     async def main():
         task = asyncio.ensure_future(asking.submit_for_review(batch()))
         await asyncio.sleep(.05)

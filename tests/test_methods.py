@@ -1,5 +1,6 @@
 "Each training method from telemetry to an adapter that loads again, and each moves its own figure the right way."
-import math, os, shutil
+import math, os, shutil, sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,10 +38,20 @@ RANKED = [Ranking(f'Route the request.\n\n{q} {n}', (l, 'please see '+l, LABELS[
 def config(**more): return OrchestrationConfig(**{**dict(tenant_id='a', project='p', model_type='llm', agent_type='r', base_model='ftkit-tiny', epochs=3, learning_rate=.02, save_steps=2, target_modules='all-linear', logging_steps=1, keep_checkpoints=50), **more})
 def embedding_config(**more): return config(**{**dict(model_type='embedding', agent_type=None, modality='text', batch_size=16, learning_rate=5e-3), **more})
 
-def trained(train, rows, folder, conf, validation=()):
+def base_of(folder, kind, **shape):
+    "A small base of another architecture, with the tokenizer of the random one"
+    import transformers
+    tok = transformers.AutoTokenizer.from_pretrained(random_base())
+    torch.manual_seed(0)
+    of = getattr(transformers, f'{kind}Config')(vocab_size=len(tok), bos_token_id=tok.bos_token_id, eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id, **shape)
+    transformers.AutoModelForCausalLM.from_config(of).save_pretrained(folder)
+    tok.save_pretrained(folder)
+    return folder
+
+def trained(train, rows, folder, conf, validation=(), base=None):
     torch.manual_seed(conf.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    base = load_base(random_base(), dtype='float32', device='cpu')
+    base = load_base(base or random_base(), dtype='float32', device='cpu')
     model, _ = with_lora(base.model, conf)
     with quiet(): result = train(model, base.tokenizer, rows, validation, conf, folder, folder/'checkpoints')
     return weights(model), result
@@ -76,11 +87,10 @@ def test_trees_and_padded_rows_score_and_learn_alike():
     (a, ga), (b, gb) = gradient(True), gradient(False)
     assert torch.allclose(a, b, atol=1e-5) and (ga-gb).abs().max()/gb.abs().max()<1e-4
 
-def test_a_model_that_takes_no_tree_is_trained_on_padded_rows(tmp_path, monkeypatch):
-    import ftkit.train.ranking as page
-    monkeypatch.setattr(page, 'why_not_shared', lambda *a: 'this model cannot')
-    _, result = trained(train_ranking_rows, RANKED[:6], tmp_path, config(epochs=1))
-    assert result['computation']=='padded rows: this model cannot' and 0<=result['pair_accuracy_after']<=1
+def test_a_model_that_takes_no_tree_is_trained_on_padded_rows(tmp_path):
+    base = base_of(tmp_path/'base', 'Mistral', hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, sliding_window=4) # looks back four tokens, a tree further
+    _, result = trained(train_ranking_rows, RANKED[:6], tmp_path/'run', config(epochs=1), base=base)
+    assert result['computation'].startswith('padded rows: ') and 'gives other scores on a tree' in result['computation'] and 0<=result['pair_accuracy_after']<=1
 
 def test_accumulated_rankings_give_the_gradient_of_one_batch(tmp_path):
     for n,more in (('one', dict(batch_size=8)), ('two', dict(batch_size=4, gradient_accumulation=2))): trained(train_ranking_rows, RANKED[:8], tmp_path/n, config(epochs=1, save_steps=1, **more))
@@ -109,7 +119,6 @@ def test_the_margin_of_the_plan_is_the_margin_of_the_loss(tmp_path):
 def context(*rated):
     "Calls of one context, each rated (answer, score) or (answer, score, correction)"
     spans, notes = telemetry('concierge', n=1)
-    from dataclasses import replace
     out, said = [], []
     for n,(answer,score,*fix) in enumerate(rated):
         a = {**spans[0].attributes, 'output': {'value': answer}, 'llm': {**spans[0].attributes['llm'], 'output_messages': [{'message': {'role': 'assistant', 'content': answer}}]}}
@@ -247,7 +256,6 @@ def test_sessions_that_were_not_approved_are_left_out_with_the_reason():
 
 def test_a_history_that_does_not_hold_the_turns_is_not_used(support):
     spans, notes = telemetry('support')
-    from dataclasses import replace
     short = [replace(s, attributes={**s.attributes, 'llm': {**s.attributes['llm'], 'input_messages': s.attributes['llm']['input_messages'][-1:]}}) for s in spans]
     assert all('messages' in t.metadata for t in support)
     assert not any('messages' in t.metadata for t in trajectories(short, notes, agent_type='support') if len(t.turns)>1)
@@ -270,20 +278,22 @@ def logits(model):
 
 def test_sft_then_dpo_is_one_adapter_and_the_reference_is_the_sft_step(tmp_path, monkeypatch):
     import ftkit.train.dpo as page
-    real, seen = page.fit, {}
-    def spy(trainer, folder, conf):
+    from transformers import Trainer
+    real, seen = Trainer.train, {}
+    def watched(trainer, *args, **kw):
         net = trainer.model
+        if not any('.ref.' in n for n,_ in net.named_parameters()): return real(trainer, *args, **kw) # the SFT step
         seen['reference'] = {n.replace('.ref.', '.default.'): p.detach().clone() for n,p in net.named_parameters() if '.ref.' in n}
         seen['policy'] = {n: p.detach().clone() for n,p in net.named_parameters() if '.default.' in n}
         seen['frozen'] = not any(p.requires_grad for n,p in net.named_parameters() if '.ref.' in n)
         rows = [trainer.train_dataset[n] for n in range(8)]
         with torch.no_grad(), trainer.accelerator.autocast(): seen['now'] = page.answer_logps(net, page.pair_collator(0)(rows))[0].tolist()
         seen['then'] = [r[k] for r in rows for k in ('ref_chosen_logps', 'ref_rejected_logps')]
-        got = real(trainer, folder, conf)
+        got = real(trainer, *args, **kw)
         seen['reference after'] = {n.replace('.ref.', '.default.'): p.detach().clone() for n,p in net.named_parameters() if '.ref.' in n}
         seen['model'] = logits(net)
         return got
-    monkeypatch.setattr(page, 'fit', spy)
+    monkeypatch.setattr(Trainer, 'train', watched)
     torch.manual_seed(0)
     conf = config(epochs=2, save_steps=None)
     folder, todo = job(tmp_path, 'combined', conf, examples=SHOP, pairs=PAIRS)
@@ -298,8 +308,7 @@ def test_sft_then_dpo_is_one_adapter_and_the_reference_is_the_sft_step(tmp_path,
     near, far = ((logits(again.model)-other).abs().max() for other in (seen['model'], logits(load_base(random_base(), dtype='float32', device='cpu').model)))
     assert near<far/5 # the trainer computes in 16 bits where the CPU does
 
-def test_a_run_killed_in_its_second_step_ends_in_the_same_bits(tmp_path, monkeypatch):
-    import ftkit.train.run as door
+def test_a_run_killed_in_its_second_step_ends_in_the_same_bits(tmp_path):
     conf = config(epochs=2)
     def ends(folder, todo):
         torch.manual_seed(0)
@@ -314,8 +323,9 @@ def test_a_run_killed_in_its_second_step_ends_in_the_same_bits(tmp_path, monkeyp
     found = checkpoints(folder/'checkpoints'/'step1')
     shutil.copytree(found[len(found)//2], half/'checkpoints'/'step1'/found[len(found)//2].name)
     shutil.copy(folder/'checkpoints'/'step1'/'reference_train.json', half/'checkpoints'/'step1') # written before the first step
-    monkeypatch.setitem(door.METHODS, 'combined', [('examples', 'no.such:function'), door.METHODS['combined'][1]]) # a finished step is not repeated
     assert same(whole, ends(half, todo))
+    again = [m for m in read_metrics(half) if 'loss' in m]
+    assert again and all('reward_margin' in m for m in again), 'the finished step was repeated'
 
 # LoRA, QLoRA, full
 
@@ -323,18 +333,16 @@ def test_quantized_training_is_refused_with_what_is_missing(tmp_path, monkeypatc
     if not torch.cuda.is_available():
         with pytest.raises(FtkitError, match='quantize=4 needs an NVIDIA GPU'): finetune_sync(telemetry_provider=object(), say=print, **{**config(quantize=4).model_dump(), 'output_dir': str(tmp_path)})
         assert not list(tmp_path.iterdir())
-    import ftkit.train.run as door
-    monkeypatch.setattr(door, 'find_spec', lambda name: None)
+    monkeypatch.setitem(sys.modules, 'bitsandbytes', None) # as where it is not installed
     with pytest.raises(FtkitError, match='quantize=8 needs bitsandbytes; `pip install bitsandbytes`'): check_quantize(8, cuda=True)
     assert check_quantize(None) is None
 
-def test_lora_that_cannot_be_applied_is_a_warning_and_a_note(tmp_path, monkeypatch):
-    import ftkit.train.base as shared
-    monkeypatch.setattr(shared, 'ATTENTION', ('nothing_is_called_so',))
+def test_lora_that_cannot_be_applied_is_a_warning_and_a_note(tmp_path):
     conf = config(epochs=1, target_modules='attention', learning_rate=1e-3)
     folder, todo = job(tmp_path, 'sft', conf, examples=SHOP)
-    with pytest.warns(UserWarning, match='LoRA cannot be applied to LlamaForCausalLM'): done = run_steps(folder, todo, conf)
-    assert done.how=='full' and 'nothing_is_called_so' not in done.notes[0] and 'training all weights instead' in done.notes[0]
+    todo = replace(todo, base=str(base_of(tmp_path/'base', 'CTRL', n_positions=512, n_embd=32, dff=64, n_layer=1, n_head=2))) # its layers are called Wq, Wk, Wv
+    with pytest.warns(UserWarning, match='LoRA cannot be applied to CTRLLMHeadModel'): done = run_steps(folder, todo, conf)
+    assert done.how=='full' and 'Wk, Wq, Wv' in done.notes[0] and 'training all weights instead' in done.notes[0]
     assert (folder/'adapter'/'model.safetensors').exists() and done.lora_config is None
 
 @pytest.mark.parametrize('method', ['sft', 'ranking'])
