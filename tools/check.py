@@ -36,19 +36,39 @@ def unchanged(name, *commands):
     changed = sorted(f for f in before.keys() | after.keys() if before.get(f)!=after.get(f))
     if changed: sys.exit(f'{name} changed {", ".join(changed)}: run `make notebooks` and commit')
 
+def jobs():
+    "Notebooks and tests, what takes longest first. Tests that need a Phoenix share one."
+    notebooks = BIN/'nbdev_test', '--n_workers', '1', '--do_print'
+    files = sorted((ROOT/'tests').glob('test_*.py'))
+    phoenix = [f for f in files if 'phoenix_server' in f.read_text(encoding='utf-8')]
+    rest = [f for f in files if f not in phoenix]
+    pytest = sys.executable, '-m', 'pytest', '-q', '--durations=10', '-m', 'not browser'
+    return [('tests with Phoenix', *pytest, *phoenix), ('notebooks', *notebooks), ('tests', *pytest, *rest[::2]), ('more tests', *pytest, *rest[1::2])]
+
+def together(jobs, at_once=2):
+    "Run jobs beside each other, one core each; what a job printed is shown when it ends. Gives the codes of those that failed."
+    waiting, running, failed = list(jobs), {}, []
+    while waiting or running:
+        while waiting and len(running)<at_once:
+            name, *command = waiting.pop(0)
+            log = tempfile.TemporaryFile('w+')
+            running[name] = start(name, *command, log=log), log
+        time.sleep(.2)
+        for name in [n for n,(step,_) in running.items() if step[2].poll() is not None]:
+            step, log = running.pop(name)
+            log.seek(0)
+            print(log.read())
+            failed += filter(None, [finish(step)])
+    return failed
+
 def main():
-    "Run all steps; notebooks and tests run beside each other, one core each."
+    "Run all steps."
     if '--all' in sys.argv: os.environ['FTKIT_FULL'] = '1'
     os.environ.update(HF_HUB_OFFLINE='1', FTKIT_HOME=tempfile.mkdtemp(prefix='ftkit-home-'), OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false')
     unchanged('export', [BIN/'nbdev_export'], [BIN/'nbdev_clean'], [sys.executable, 'tools/readme.py'])
     run('style', BIN/'ruff', 'check', 'ftkit', 'tests', 'tools', 'benchmarks', 'docs')
-    with tempfile.TemporaryFile('w+') as log:
-        notebooks = start('notebooks, then real feedback', 'sh', '-c', f'{BIN}/nbdev_test --n_workers 1 --do_print && exec {sys.executable} -m pytest -q -m real', log=log)
-        tests = start('tests', sys.executable, '-m', 'pytest', '-q', '--durations=15', '-m', 'not browser and not real')
-        codes = [finish(tests), finish(notebooks)]
-        log.seek(0)
-        print(log.read() if codes[1] else log.read()[-300:])
-    sys.exit(next(filter(None, [*codes, browser()]), 0))
+    failed = together(jobs())
+    sys.exit(next(iter(failed), 0) or browser())
 
 def browser():
     "The tests in a real browser, alone and with a second try: they time what a person would see. CI installs the browser."
