@@ -1,5 +1,5 @@
 "The approval panel in plain Python: every button, refusals, races, escaping, both kinds of answer field."
-import subprocess, sys
+import os, subprocess, sys
 from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -248,6 +248,16 @@ def test_headless_and_panel_leave_equal_records(tmp_path):
     two.save(batch())
     for i,a,kw in (('i0', 'approve', {}), ('i1', 'edit', dict(edited='billing', reason='why', tags=['t'])), ('i2', 'reject', {}), ('i2', 'undo', {})): decide('b', i, a, 'ana', store=two, **kw)
     plain = lambda s: [replace(d, step='', seconds=None) for d in s.decisions('b')]
+    assert plain(one)==plain(two) and one.load('b')==two.load('b')
+
+def test_headless_and_the_terminal_leave_equal_records(tmp_path):
+    from ftkit.data.approval import decide
+    one, two = (ApprovalStore(f'sqlite:///{tmp_path}/{n}.db') for n in 'ab')
+    for s in (one, two): s.save(batch())
+    for i,a,kw in (('i0', 'approve', {}), ('i1', 'edit', dict(edited='billing')), ('i1', 'undo', {}), ('i1', 'skip', {}), ('i2', 'reject', dict(reason='why'))): decide('b', i, a, 'ana', store=one, **kw)
+    done = subprocess.run([sys.executable, '-c', 'from ftkit.cli import app; app()', 'review', 'b', '--reviewer', 'ana'], input='a\ne billing\nu\ns\nr why\n', capture_output=True, text=True, env={**os.environ, 'FTKIT_DATABASE_URL': f'sqlite:///{tmp_path}/b.db'})
+    assert done.returncode==0 and 'b: 1 of 3 approved' in done.stdout, done.stderr
+    plain = lambda s: [replace(d, step='', seconds=None, at='') for d in s.decisions('b')]
     assert plain(one)==plain(two) and one.load('b')==two.load('b')
 
 def test_two_people_share_a_queue(store):
