@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['WHERE', 'DATASETS', 'PARAMS', 'MOST_SOURCES', 'CURVES', 'facts_of', 'sources', 'known', 'data_attributes',
            'experiment_attributes', 'as_attributes', 'timeline', 'span_ids', 'Traced', 'traced', 'history_of',
-           'metric_events', 'stage_spans', 'experiment_spans', 'keep_spans', 'used_in', 'server_of', 'send_kept',
-           'ended', 'tell', 'recorded', 'pending', 'sync', 'Experiment', 'experiment_of', 'read_experiment',
-           'read_experiments', 'details_table', 'newest_runs', 'fetch_experiments', 'experiments_frame', 'chosen',
-           'list_experiments', 'get_experiment_details', 'compare_experiments', 'side_by_side']
+           'metric_events', 'stage_spans', 'events_of', 'experiment_spans', 'keep_spans', 'used_in', 'server_of',
+           'send_kept', 'ended', 'tell', 'recorded', 'pending', 'sync', 'Experiment', 'experiment_of',
+           'read_experiment', 'read_experiments', 'details_table', 'newest_runs', 'fetch_experiments',
+           'experiments_frame', 'chosen', 'list_experiments', 'get_experiment_details', 'compare_experiments',
+           'side_by_side']
 
 # %% ../nbs/35_experiment.ipynb #fff76d57
 import math, os
@@ -59,7 +60,12 @@ def known(
     "The attributes that have a value."
     return {k: v for k,v in attributes.items() if v is not None and v!=[]}
 
-def data_attributes(facts, used, synthetic) -> dict:
+# %% ../nbs/35_experiment.ipynb #b052bd80
+def data_attributes(
+    facts:dict, # from `facts_of`
+    used, # spans that were trained on, from `sources`
+    synthetic:int, # approved synthetic rows among the training rows
+) -> dict:
     "What a run learned from."
     counts, m = facts['found'].get('counts', {}), facts['trained'].get('metrics', {})
     size = m['train_examples']+m.get('val_examples', 0) if 'train_examples' in m else None
@@ -81,15 +87,18 @@ def experiment_attributes(
     groups = dict(experiment=about, params=params, metrics=trained.get('metrics', {}), output=output)
     return known({'operation.name': 'fine_tuning', **{f'{g}.{k}': v for g,d in groups.items() for k,v in d.items()}, **data_attributes(facts, used, synthetic)})
 
+# %% ../nbs/35_experiment.ipynb #f69edb88
+def _led(metrics, decides): # metrics with an accuracy
+    return {**metrics, 'accuracy': metrics.get('accuracy', metrics.get(decides))} if metrics else {}
+
 # %% ../nbs/35_experiment.ipynb #c82ecd4e
 def as_attributes(
     result, # an `EvaluationResult`, or the dict in its file
 ) -> dict: # flat names -> values
     "The attributes of an EVALUATION span."
     r = result if isinstance(result, dict) else plain(result)
-    lead = lambda m: {**m, 'accuracy': m.get('accuracy', m.get(r.get('decides')))} if m else {}
-    sides = {f'metrics.{side}.{k}': v for side in ('base', 'adapter') for k,v in lead(r.get(f'{side}_metrics')).items()}
-    change = lead(r.get('improvements'))
+    sides = {f'metrics.{side}.{k}': v for side in ('base', 'adapter') for k,v in _led(r.get(f'{side}_metrics'), r.get('decides')).items()}
+    change = _led(r.get('improvements'), r.get('decides'))
     gains = dict(accuracy=change.get('accuracy'), confidence=change.get('confidence'), latency_overhead=change.get('latency_ms'), p_value=r.get('p_value'), significant=r.get('improvement_significant', False),
                  error_reduction=-change['error_rate'] if change.get('error_rate') is not None else None)
     about = dict(adapter_path=r.get('adapter'), **{k: r.get(k) for k in ('agent_type', 'test_size', 'task', 'decides', 'verdict', 'need', 'advice', 'warnings')}, comparisons=to_json(r['comparisons']) if r.get('comparisons') else None)
@@ -102,6 +111,7 @@ def timeline(
     "When each stage ran."
     rows = {}
     for e in events:
+        if 'time' not in e: continue
         at = as_time(e['time'])
         if e['what']=='started': rows[e['stage']] = (at, None, 'was interrupted')
         elif e['what']=='done': rows[e['stage']] = (rows.get(e['stage'], (at,))[0], at, '')
@@ -131,7 +141,7 @@ def traced(
     return Traced(**vars(as_span(row)), events=tuple(row.get('events', ())), links=tuple(map(tuple, row.get('links', ()))))
 
 # %% ../nbs/35_experiment.ipynb #36708438
-CURVES = ('step', 'epoch', 'loss', 'eval_loss', 'learning_rate', 'grad_norm', 'reward_accuracy', 'reward_margin', 'eval_reward_accuracy', 'eval_reward_margin')
+CURVES = ('time', 'step', 'epoch', 'loss', 'eval_loss', 'learning_rate', 'grad_norm', 'reward_accuracy', 'reward_margin', 'eval_reward_accuracy', 'eval_reward_margin')
 
 def history_of(
     rows, # from `read_metrics`
@@ -142,15 +152,17 @@ def history_of(
     some = [r for n,r in enumerate(rows) if n%every==0 or n==len(rows)-1 or r.get('eval_loss') is not None]
     return [{k: r[k] for k in CURVES if r.get(k) is not None} for r in some]
 
+# %% ../nbs/35_experiment.ipynb #84219f77
 def metric_events(
     rows, # from `history_of`
     began, # of the training
     ended,
 ) -> tuple:
     "Measurements as events of a span."
-    return tuple(dict(name='metrics', time=(began+(ended-began)*((n+1)/(len(rows)+1))).isoformat(), attributes=r) for n,r in enumerate(rows))
+    evenly = lambda n: (began+(ended-began)*((n+1)/(len(rows)+1))).isoformat()
+    return tuple(dict(name='metrics', time=r.get('time') or evenly(n), attributes={k: v for k,v in r.items() if k!='time'}) for n,r in enumerate(rows))
 
-# %% ../nbs/35_experiment.ipynb #84219f77
+# %% ../nbs/35_experiment.ipynb #06e19c3f
 def stage_spans(
     folder, # a run folder
     facts:dict, # from `facts_of`
@@ -162,16 +174,23 @@ def stage_spans(
     for name,(began,stopped,why) in timeline(events).items():
         more, about = {}, {'operation.name': f'fine_tuning.{name}', 'experiment.run_id': Path(folder).name, 'output.value': facts['run'].get('stages', {}).get(name, {}).get('shown') or None}
         if name=='train': about['metrics.history'], more = to_json(rows), dict(events=metric_events(rows, began, stopped))
-        if name=='evaluate': about, more = {**about, **as_attributes(facts['evaluation']), 'evaluation.source_span_ids': [s for s,_ in tested[:MOST_SOURCES]]}, dict(links=tuple(x for x in tested if x[1]))
+        if name=='evaluate':
+            about |= {**as_attributes(facts['evaluation']), 'evaluation.source_span_ids': [s for s,_ in tested[:MOST_SOURCES]]}
+            more = dict(links=tuple(x for x in tested if x[1]))
         spans.append(Traced(ids(name, 16), ids('run', 32), ids('run', 16), name, 'EVALUATION' if name=='evaluate' else 'CHAIN', began, stopped, 'ERROR' if why else 'OK', nest(known(about)), why, **more))
     return spans
 
-# %% ../nbs/35_experiment.ipynb #06e19c3f
+# %% ../nbs/35_experiment.ipynb #3e3c8adb
+def events_of(folder) -> list: # lines of `events.jsonl` that have a time
+    "What happened in a run."
+    return [e for e in read_lines(Path(folder)/'events.jsonl') if 'time' in e]
+
+# %% ../nbs/35_experiment.ipynb #06acc968
 def experiment_spans(
     folder, # a run folder
 ) -> list: # of `Traced`, the run first
     "A run as spans."
-    facts, events = facts_of(folder), read_lines(Path(folder)/'events.jsonl')
+    facts, events = facts_of(folder), events_of(folder)
     if not events: raise FtkitError(f'{folder} has no events.jsonl, so nothing is known of what happened in it; give a run folder')
     (used, tested), synthetic = (lambda s, n: ((s['train'], s['test']), n))(*sources(facts['dataset']))
     ids, about, why = span_ids(folder, events), experiment_attributes(folder, facts, used, synthetic), facts['run'].get('reason') or ''
@@ -211,6 +230,7 @@ def server_of(
     named = os.environ.get('PHOENIX_COLLECTOR_ENDPOINT') or os.environ.get('PHOENIX_ENDPOINT')
     return dict(endpoint=named, api_key=None) if named else None
 
+# %% ../nbs/35_experiment.ipynb #f928df46
 async def send_kept(
     folder, # a run folder with kept spans
     server:dict, # from `server_of`
@@ -246,6 +266,7 @@ async def tell(
         if server: await send_kept(run.folder, server)
     except Exception as e: run.say(f'the experiment was not sent to Phoenix ({clip(e, 200) or type(e).__name__}); the run stands, and `ftkit sync` sends it later') # the run must stand whatever this was
 
+# %% ../nbs/35_experiment.ipynb #9f25e4c8
 @asynccontextmanager
 async def recorded(
     run, # a `Run`
@@ -266,11 +287,12 @@ def pending(
 ) -> bool:
     "Is there something about this run that Phoenix has not heard?"
     if not ended(read_json(Path(folder)/'run.json')): return False
-    place, events = Path(folder)/'experiment', read_lines(Path(folder)/'events.jsonl')
+    place, events = Path(folder)/'experiment', events_of(folder)
     if not events: return False
     if not (place/'sent.json').exists(): return True
     return read_json(place/'sent.json').get('trace_id')!=span_ids(folder, events)('run', 32)
 
+# %% ../nbs/35_experiment.ipynb #0fd5b4ae
 async def sync(
     output_dir='outputs/adapters', # where runs live, or one run folder
     endpoint:str|None=None, # of Phoenix; the environment or this machine when `None`
@@ -333,6 +355,7 @@ def experiment_of(
     return Experiment(about.pop('run_id', run.name), about.pop('state', run.status), run.start_time, (run.end_time-run.start_time).total_seconds(), about, *map(group, ('params', 'data', 'metrics', 'output')),
         {k: v for k,v in judged.items() if k in ('evaluation', 'metrics', 'improvement')}, stages, tuple(history), run.status_message, run.trace_id)
 
+# %% ../nbs/35_experiment.ipynb #6f621df1
 def read_experiment(
     folder, # a run folder, or the name of one in `output_dir`
     output_dir='outputs/adapters',
@@ -350,6 +373,11 @@ def read_experiments(
 # %% ../nbs/35_experiment.ipynb #318835a1
 _figure = lambda v: f'{v:.4g}' if isinstance(v, float) else str(v)
 
+def _found(e): # the verdict, and base -> adapter for each metric
+    verdict, sides = e.evaluation.get('evaluation', {}), {k: e.compared(k) for k in e.evaluation.get('metrics', {}).get('adapter', {})}
+    return {**{k: verdict[k] for k in ('verdict', 'test_size', 'need') if k in verdict}, **{k: f'{_figure(c["base"])} -> {_figure(c["adapter"])}' for k,c in sides.items() if None not in (c['base'], c['adapter'])}}
+
+# %% ../nbs/35_experiment.ipynb #850fc24d
 def details_table(
     e:Experiment,
 ) -> str: # Markdown
@@ -357,10 +385,8 @@ def details_table(
     rows = lambda d: [f'| {k.replace("_", " ")} | {clip(_figure(v), 80).replace("|", "/")} |' for k,v in d.items() if not isinstance(v, (dict, list))]
     part = lambda title, d: ['', f'**{title}**', '', '| | |', '|---|---|', *rows(d)] if d else []
     overfit = {'validation above training loss': f'{e.overfit:+.0%}'} if e.overfit is not None else {}
-    verdict = e.evaluation.get('evaluation', {})
     head = f'**{e.run_id}**: {e.state}{": "+clip(e.reason, 200) if e.reason else ""}, {e.seconds:.0f} s'
-    found = {**{k: verdict[k] for k in ('verdict', 'test_size', 'need') if k in verdict}, **{k: f'{_figure(c["base"])} -> {_figure(c["adapter"])}' for k in e.evaluation.get('metrics', {}).get('adapter', {}) if None not in ((c := e.compared(k))['base'], c['adapter'])}}
-    return '\n'.join([head, *part('hyperparameters', e.params), *part('data', e.data), *part('training', {**e.metrics, **overfit}), *part('evaluation', found), *part('output', e.output)])
+    return '\n'.join([head, *part('hyperparameters', e.params), *part('data', e.data), *part('training', {**e.metrics, **overfit}), *part('evaluation', _found(e)), *part('output', e.output)])
 
 # %% ../nbs/35_experiment.ipynb #f14c95e2
 async def _ask(provider, project, kinds, start=None, end=None):
@@ -376,6 +402,7 @@ def newest_runs(
     last = [max(some, key=lambda s: s.end_time) for some in runs.values()]
     return sorted((experiment_of([r, *(s for s in spans if s.parent_id==r.span_id)]) for r in last), key=lambda e: e.began, reverse=True)
 
+# %% ../nbs/35_experiment.ipynb #95c80071
 async def fetch_experiments(
     telemetry_provider, # where the spans are
     project:str|None=None, # the provider's own when `None`
@@ -397,6 +424,7 @@ def experiments_frame(
     names = list(row(Experiment('', '', None, 0., {}, {}, {}, {}, {}, {})))
     return pd.DataFrame([row(e) for e in experiments], columns=names)
 
+# %% ../nbs/35_experiment.ipynb #f60204ac
 def chosen(
     experiments, # of `Experiment`, newest first
     agent_type:str|None=None, # only this agent
@@ -432,6 +460,7 @@ async def get_experiment_details(
     near = await _ask(telemetry_provider, project, ('EXPERIMENT', 'EVALUATION', 'CHAIN'), e.began-second, e.began+timedelta(seconds=e.seconds)+second)
     return experiment_of([s for s in near if s.trace_id==e.trace_id])
 
+# %% ../nbs/35_experiment.ipynb #b9fae869
 async def compare_experiments(
     telemetry_provider, # where the spans are
     project:str|None, # the provider's own when `None`

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SHOWN', 'append_line', 'read_lines', 'new_folder', 'find_run', 'Run', 'locked', 'working', 'lines_of', 'stage',
-           'read_metrics', 'smooth', 'series', 'draw_loss', 'plot_loss', 'plot_run', 'alarms', 'minutes',
-           'measurement_line', 'forecast_lines', 'PlainView', 'TerminalView', 'metrics_table', 'Frame', 'NotebookView',
-           'best_view', 'Follower', 'being_worked_on', 'follow', 'write_report']
+           'note_metrics', 'read_metrics', 'smooth', 'series', 'draw_loss', 'plot_loss', 'plot_run', 'alarms',
+           'minutes', 'measurement_line', 'forecast_lines', 'PlainView', 'TerminalView', 'metrics_table', 'Frame',
+           'NotebookView', 'best_view', 'Follower', 'being_worked_on', 'follow', 'write_report']
 
 # %% ../nbs/32_track.ipynb #fce05080
 import fcntl, inspect, json, os, statistics, sys, threading, time, traceback
@@ -208,6 +208,15 @@ async def stage(
     run.event('done', stage=name)
     if hasattr(value, 'lines'): run.say(f'{name}: {lines_of(value)}')
     return value
+
+# %% ../nbs/32_track.ipynb #bb6b182d
+def note_metrics(
+    folder, # a run folder
+    row:dict, # `step` and measurements
+    clock=now, # tells the time
+):
+    "Write one measurement down."
+    append_line(Path(folder)/'metrics.jsonl', {'time': clock(), **row})
 
 # %% ../nbs/32_track.ipynb #9f69e9b8
 def read_metrics(

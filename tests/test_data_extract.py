@@ -188,7 +188,7 @@ def test_memory_for_one_agent_grows_by_an_outline_a_span_and_not_by_its_text():
 def lost(d): return d.annotations.dropped
 
 @pytest.mark.parametrize('extra,why', [
-    (note('gone', 'approved'), 'its span is not in the pull'), (note('s', 'approved', name='note', who='x'), 'a note'), (note('s', 'meh', who='x'), 'label not in the policy: meh'),
+    (note('gone', 'approved'), 'its span is not in the pull'), (note('s', 'approved', name='note', who='x'), 'a note'), (note('s', 'ad-1', name='used_in_adapter', who='x', kind='CODE'), 'a note'), (note('s', 'meh', who='x'), 'label not in the policy: meh'),
     (note('s', 'meh', float('nan'), who='x'), 'label not in the policy: meh'), (note('s', score=float('nan'), who='x'), 'annotation without label or score'), (note('s', who='x'), 'annotation without label or score'),
     (note('s', 'rejected', who='x', kind='ALIEN'), 'unknown kind of annotator'), (note('s', 'rejected', day=1, who='ann'), 'replaced by the same annotator'), (note('s', 'rejected', who='x', kind='CODE'), 'outranked by HUMAN'),
     (note('wrap', 'rejected', who='x', kind='LLM'), 'outranked by HUMAN'), (note('s', 'approved', who='x', document_position=0), 'on a document'), (as_annotation(dict(session_id='s1', name='review', label='approved')), 'on a session'),

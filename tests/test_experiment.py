@@ -1,5 +1,6 @@
 "Experiments in a real Phoenix: told once, found again, kept while it is away, and never in the way of a run."
 import asyncio, shutil
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from ftkit.data.version import save_version
 from ftkit.samples import telemetry
 from ftkit.spans import renewed
 from ftkit.telemetry import FileProvider, PhoenixProvider, free_port, send
-from ftkit.track import Run, append_line, stage
+from ftkit.track import Run, append_line, note_metrics, stage
 
 class Typed:
     "A stage's result, with the file that the real one would write"
@@ -24,7 +25,9 @@ EVALUATION = dict(task='labels', decides='accuracy', verdict='better', test_size
     improvements=dict(accuracy=.3, confidence=.3, error_rate=-.02, hallucination_rate=-.1, latency_ms=4.), comparisons=dict(accuracy=dict(low=.1, high=.4, p_holm=.004, verdict='better')))
 PLAN = dict(tenant_id='acme', project='shop', agent_type='routing', base_model='acme/tiny', backend='local', backend_provider='modal', epochs=3, batch_size=4, learning_rate=2e-4, use_lora=True, lora_r=8, lora_alpha=16)
 
-def run_folder(parent, name='sft_routing_20260131_120000', plan=(), dataset=None, fail=None, method='sft', **metrics):
+MEASURED = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
+
+def run_folder(parent, name='sft_routing_20260131_120000', plan=(), dataset=None, fail=None, method='sft', timed=True, **metrics):
     "A run written by the real `Run`, its results typed in"
     folder = Path(parent)/name
     folder.mkdir(parents=True)
@@ -34,7 +37,10 @@ def run_folder(parent, name='sft_routing_20260131_120000', plan=(), dataset=None
         async with X.recorded(run):
             await stage(run, 'extract', lambda: Typed('extraction', counts=dict(total_spans=120, approved_count=80, rejected_count=12, preference_pairs=3)))
             if dataset: await stage(run, 'split', lambda: Typed('dataset', id=dataset))
-            for n in range(6): append_line(folder/'metrics.jsonl', dict(step=n+1, loss=1-.1*n, **(dict(eval_loss=.9-.1*n) if n%2 else {})))
+            for n in range(6):
+                row = dict(step=n+1, loss=1-.1*n, **(dict(eval_loss=.9-.1*n) if n%2 else {}))
+                if timed: note_metrics(folder, row, lambda n=n: MEASURED+timedelta(seconds=n**2))
+                else: append_line(folder/'metrics.jsonl', row) # as they were written before they had a time
             if fail: raise fail
             await stage(run, 'train', lambda: Typed('trained', method=method, adapter='adapter', metrics={**dict(train_loss=.5, train_samples=64, train_examples=64, epochs_completed=3., used_validation_split=True, eval_loss=.6, eval_samples=8, val_examples=8), **metrics}))
             await stage(run, 'evaluate', lambda: Typed('evaluation', **EVALUATION))
@@ -82,7 +88,17 @@ def test_every_attribute_of_the_contract_is_on_the_spans_in_phoenix(learned):
     assert {n for n,r in rows.items() if r['parent_id']==told['context']['span_id']}=={'extract', 'split', 'train', 'evaluate', 'register'}
     events = rows['train']['events']
     assert [e['name'] for e in events]==['metrics']*6 and events[-1]['attributes']['loss']==.5
-    assert rows['train']['start_time']<=events[0]['timestamp']<=events[-1]['timestamp']<=rows['train']['end_time']
+    assert [datetime.fromisoformat(e['timestamp']) for e in events]==[MEASURED+timedelta(seconds=n**2) for n in range(6)], 'when they were measured'
+
+def test_measurements_without_a_time_are_spread_over_the_training(tmp_path):
+    train = next(s for s in X.experiment_spans(run_folder(tmp_path, timed=False)) if s.name=='train')
+    times = [datetime.fromisoformat(e['time']) for e in train.events]
+    assert len(times)==6 and train.start_time<=times[0]<times[-1]<=train.end_time and all('time' not in e['attributes'] for e in train.events)
+
+def test_an_event_without_a_time_costs_no_record(tmp_path):
+    folder = run_folder(tmp_path)
+    append_line(folder/'events.jsonl', dict(what='out of memory', batch_size=2))
+    assert X.read_experiment(folder).state=='finished' and X.pending(folder)
 
 def test_a_run_is_linked_to_the_spans_it_learned_from_and_they_to_its_adapter(learned):
     provider, folder, version, found = learned

@@ -15,10 +15,10 @@ import errno, math, os, shutil, time, warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..core import FtkitError, atomic_dir, content_hash, file_hash, fsync, read_json, write_json
+from ..core import FtkitError, atomic_dir, content_hash, file_hash, fsync, now, read_json, write_json
 from ..models import quietly as quiet
 from ..plan import advice, memory_mb
-from ..track import append_line
+from ..track import append_line, note_metrics
 
 # %% ../../nbs/40_train.base.ipynb #c903fbb6
 ATTENTION = ('q_proj', 'k_proj', 'v_proj', 'o_proj', 'out_proj', 'qkv_proj', 'c_attn', 'query_key_value', 'Wqkv', 'query', 'key', 'value', 'q_lin', 'k_lin', 'v_lin', 'out_lin')
@@ -112,7 +112,7 @@ def metrics_log(
             if not (state.is_world_process_zero and logs): return
             row = dict(step=state.global_step, of=state.max_steps, **measured(dict(logs)))
             if 'loss' in row: row.update(self.speed(args, state))
-            append_line(Path(folder)/'metrics.jsonl', row)
+            note_metrics(folder, row)
         def speed(self, args, state):
             (then, step, tokens), now = self.last, clock()
             self.last = (now, state.global_step, self.tokens)
@@ -482,7 +482,7 @@ def fit(
         while (result := attempt(trainer, store)) is None:
             if not shrink: raise FtkitError(f'out of memory with batch_size={config.batch_size}, and this method needs the whole batch at once; lower batch_size or max_length')
             smaller_batch(trainer)
-            append_line(Path(folder)/'events.jsonl', dict(what='out of memory', batch_size=trainer.args.per_device_train_batch_size, gradient_accumulation=trainer.args.gradient_accumulation_steps))
+            append_line(Path(folder)/'events.jsonl', dict(time=now(), what='out of memory', batch_size=trainer.args.per_device_train_batch_size, gradient_accumulation=trainer.args.gradient_accumulation_steps))
             if sweep(store) is None: back_to_start(trainer.model, store)
             _early(trainer).__init__(config.patience); log_of(trainer).tokens = 0
             set_seed(config.seed)

@@ -10,7 +10,7 @@ __all__ = ['open_embedder', 'fit_triplets', 'triplet_columns', 'retrieval', 'emb
 from ..core import Accounting
 from ..data.formats import format_triplets, validate_embedding_dataset
 from ..models import load_embedder
-from ..track import append_line
+from ..track import note_metrics
 from .base import fit, load_weights, trainer_arguments, with_lora
 from .preflight import Fitted
 
@@ -97,7 +97,7 @@ def train_embedding_rows(
     from sentence_transformers import SentenceTransformerTrainingArguments
     rows, held = triplet_columns(train), triplet_columns(validation) if len(validation) else None
     search = retrieval(validation or train, train)
-    note = lambda step, found: append_line(folder/'metrics.jsonl', {'step': step, **{('eval_' if held else '')+k: v for k,v in found.items()}})
+    note = lambda step, found: note_metrics(folder, {'step': step, **{('eval_' if held else '')+k: v for k,v in found.items()}})
     before = search(model)
     note(0, before)
     args = SentenceTransformerTrainingArguments(**trainer_arguments(config, place, len(rows), len(held or ())), batch_sampler='no_duplicates' if config.embedding_loss=='in-batch' else 'batch_sampler')

@@ -12,7 +12,7 @@ from collections import defaultdict
 from ..core import FtkitError
 from ..models import answer_ids, to_ids
 from ..shared import IGNORED, answer_logps, collate, tree, why_not_shared
-from ..track import append_line
+from ..track import note_metrics
 from .base import fit, trainer_arguments
 from .preflight import Row, asked, inspect_rows, refuse_unless_clean
 
@@ -145,7 +145,7 @@ def train_ranking_rows(
     why_not = why_not_shared(model, [(r.input_ids, r.labels) for r in each_answer(rows[0])])
     collator, shown = ranking_collator(tokenizer.pad_token_id or 0, not why_not), held or rows
     before = ordering(model, shown, collator)
-    append_line(folder/'metrics.jsonl', {'step': 0, f'{"eval_" if held else ""}pair_accuracy': before})
+    note_metrics(folder, {'step': 0, f'{"eval_" if held else ""}pair_accuracy': before})
     args = TrainingArguments(**trainer_arguments(config, place, len(rows), len(held)))
     trainer = ranking_trainer()(model=model, args=args, processing_class=tokenizer, data_collator=collator, train_dataset=Dataset.from_list(rows), eval_dataset=Dataset.from_list(held) if held else None,
         margin=1. if config.margin is None else config.margin)
