@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ftkit.core import FtkitError, InstructionExample, PreferencePair, read_json
+from ftkit.core import FtkitError, InstructionExample, PreferencePair, as_time, now, read_json
 from ftkit.models import load_base
 from ftkit.plan import OrchestrationConfig
 from ftkit.tiny import random_base
@@ -122,7 +122,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_steps_stay_the_same(tmp_pat
     whole, _ = trained(train_sft_rows, SHOP, tmp_path/'whole', conf)
     narrow = Narrow(2, after)
     got, result = trained(narrow, SHOP, tmp_path/'narrow', conf)
-    assert [e['batch_size'] for e in read_lines(tmp_path/'narrow'/'events.jsonl')]==[4, 2] and read_lines(tmp_path/'narrow'/'events.jsonl')[-1]['gradient_accumulation']==4
+    assert [(e['batch_size'], bool(as_time(e['time']))) for e in read_lines(tmp_path/'narrow'/'events.jsonl')]==[(4, True), (2, True)] and read_lines(tmp_path/'narrow'/'events.jsonl')[-1]['gradient_accumulation']==4
     steps = lambda name: [m['step'] for m in read_metrics(tmp_path/name)]
     assert steps('whole')==steps('narrow') and result['steps']==6 and max(narrow.seen[-8:])==2
     if not after: assert all(torch.allclose(whole[n], got[n], atol=.2) for n in whole)
@@ -157,10 +157,12 @@ def test_a_full_disk_is_said_in_one_line_and_the_run_goes_on_after_freeing(tmp_p
     assert all(torch.equal(whole[n], again[n]) for n in whole)
 
 def test_every_line_of_the_log_has_speed_memory_and_time_to_go(tmp_path):
+    before = now()
     _, result = trained(train_sft_rows, SHOP, tmp_path, config(epochs=2))
     rows = read_metrics(tmp_path)
     for k in ('loss', 'learning_rate', 'grad_norm', 'tokens', 'tokens_per_s', 'examples_per_s', 'eta_s', 'memory_mb'): assert all(isinstance(r[k], (int, float)) for r in rows if 'loss' in r), k
     assert [r['tokens'] for r in rows]==sorted(r['tokens'] for r in rows) and rows[-1]['eta_s']==0 and rows[0]['memory_mb']>50
+    assert before<=as_time(rows[0]['time'])<as_time(rows[-1]['time'])<=now(), 'when it was measured'
     expected = read_json(tmp_path/'forecast.json')
     assert expected['steps']==result['steps'] and expected['rows']==len(SHOP) and expected['seconds']>0 and expected['memory_mb']>0 and any('learning_rate' in a for a in expected['advice'])
 
