@@ -236,10 +236,10 @@ def sft(a, report):
 
 def unshared(a, report):
     "SFT where no two rows begin alike."
-    folder, records = smol(a.layers), examples(2*a.steps, 0, 248, 7)
-    off, tokens = equality('sft', folder, records[:2]), tokens_of(records, 2)
-    took = race('sft', folder, records, a, batch=2)
-    report.keep(m.row('SFT examples/s, nothing shared', 'TRL SFTTrainer, defaults', m.ratios(took, 'trl', 'ftkit'), 2, layers=a.layers, batch=2, steps=a.steps, tokens_a_batch=tokens, off=off, examples_per_s=per_s(took, len(records))))
+    folder, records = smol(a.layers), examples(8*a.steps, 0, 248, 7)
+    off, tokens = equality('sft', folder, records[:2]), tokens_of(records)
+    took = race('sft', folder, records, a)
+    report.keep(m.row('SFT examples/s, nothing shared', 'TRL SFTTrainer, defaults', m.ratios(took, 'trl', 'ftkit'), 2, layers=a.layers, batch=8, steps=a.steps, tokens_a_batch=tokens, off=off, examples_per_s=per_s(took, len(records))))
 
 
 def peak(side, layers, system):
@@ -267,10 +267,10 @@ def memory(a, report):
 
 def dpo(a, report):
     "DPO with the whole model."
-    folder, records, whole = smol(a.layers), pairs(a.steps), {}
+    folder, records, whole = smol(a.layers), pairs(a.pairs*a.steps), {}
     off, tokens = equality('dpo', folder, records[:1]), pair_tokens(records[:1])
-    took = race('dpo', folder, records, a, batch=1, whole=whole)
-    report.keep(m.row('DPO pairs/s', 'TRL DPOTrainer, defaults', m.ratios(took, 'trl', 'ftkit'), 5, set_up_s=set_up(whole, took), layers=a.layers, batch=1, steps=a.steps, tokens_a_pair=tokens, off=off, pairs_per_s=per_s(took, len(records))))
+    took = race('dpo', folder, records, a, batch=a.pairs, whole=whole)
+    report.keep(m.row('DPO pairs/s', 'TRL DPOTrainer, defaults', m.ratios(took, 'trl', 'ftkit'), 5, set_up_s=set_up(whole, took), layers=a.layers, batch=a.pairs, steps=a.steps, tokens_a_pair=tokens, off=off, pairs_per_s=per_s(took, len(records))))
 
 
 def lengths(a, report):
@@ -304,12 +304,12 @@ def dpo_curve(a, report):
     folder, found = smol(a.few), []
     off = equality('dpo', folder, pairs(1))
     for share in (1, 4, 15):
-        records = pairs(1, 16*share)
-        took = race('dpo', folder, records, a, batch=1, rounds=a.rounds if share==15 else min(a.rounds, 3))
-        tokens = pair_tokens(records)
-        found.append(dict(prompt_to_answer=share, ratio=median(m.ratios(took, 'trl', 'ftkit')), token_limit=tokens['limit'], pairs_per_s=per_s(took, 1)['ftkit']))
-    report.keep(m.row('DPO pairs/s, prompt:answer 15:1', 'TRL DPOTrainer, defaults', m.ratios(took, 'trl', 'ftkit'), 8, layers=a.few, batch=1, off=off, pairs_per_s=per_s(took, 1)),
-        **{'DPO by prompt:answer': dict(against='TRL DPOTrainer, defaults', layers=a.few, batch=1, x='prompt_to_answer', y='ratio', points=found)})
+        records = pairs(a.pairs, 16*share)
+        took = race('dpo', folder, records, a, batch=a.pairs, rounds=a.rounds if share==15 else min(a.rounds, 3))
+        tokens = pair_tokens(records[:1])
+        found.append(dict(prompt_to_answer=share, ratio=median(m.ratios(took, 'trl', 'ftkit')), token_limit=tokens['limit'], pairs_per_s=per_s(took, a.pairs)['ftkit']))
+    report.keep(m.row('DPO pairs/s, prompt:answer 15:1', 'TRL DPOTrainer, defaults', m.ratios(took, 'trl', 'ftkit'), 8, layers=a.few, batch=a.pairs, off=off, pairs_per_s=per_s(took, a.pairs)),
+        **{'DPO by prompt:answer': dict(against='TRL DPOTrainer, defaults', layers=a.few, batch=a.pairs, x='prompt_to_answer', y='ratio', points=found)})
 
 
 def peak_of_rows(n):
@@ -344,12 +344,13 @@ def main():
     ap.add_argument('--few', type=int, default=10, help='layers for the curves')
     ap.add_argument('--shallow', type=int, default=4, help='layers for mixed lengths')
     ap.add_argument('--steps', type=int, default=1, help='steps of one measurement')
+    ap.add_argument('--pairs', type=int, default=8, help='pairs of one DPO step')
     ap.add_argument('--system', type=int, default=256, help='tokens of the shared system prompt')
     ap.add_argument('--systems', type=int, nargs='+', default=[32, 128, 256, 512], help='system prompts of the curve')
     ap.add_argument('--mixed', type=int, default=256, help='rows of mixed lengths')
     ap.add_argument('--sizes', type=int, nargs='+', default=[64, 128, 256, 512], help='rows of the growth curve')
     a = ap.parse_args()
-    if a.smallest: a.layers, a.few, a.shallow, a.rounds, a.systems, a.mixed, a.sizes = 1, 1, 1, 1, [32, 64], 16, [8, 16]
+    if a.smallest: a.layers, a.few, a.shallow, a.rounds, a.pairs, a.systems, a.mixed, a.sizes = 1, 1, 1, 1, 2, [32, 64], 16, [8, 16]
     import torch
     torch.set_num_threads(a.threads)
     m.choose_clock(a.clock)

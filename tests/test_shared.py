@@ -71,3 +71,25 @@ def test_common_prefix(some, n): assert common_prefix(some)==n
 
 def test_the_last_token_is_predicted_and_never_read():
     assert tree([1], [([2, 9], [2, 9])]).ids==[1, 2]
+
+def test_copies_of_frozen_weights_are_not_kept_and_nothing_else_changes():
+    from contextlib import nullcontext
+    from ftkit import shared
+    from ftkit.plan import OrchestrationConfig
+    from ftkit.train.base import with_lora
+    config = OrchestrationConfig(tenant_id='a', project='b', model_type='llm', agent_type='c')
+    def run(way):
+        torch.manual_seed(0)
+        model, kept = with_lora(model_of(ARCHITECTURES['llama']), config)[0], []
+        for n,p in model.named_parameters():
+            if 'lora_B' in n: torch.nn.init.normal_(p, std=.1)
+        frozen = {p.shape for p in model.parameters() if not p.requires_grad and p.ndim==2}
+        was, shared.forgetful = shared.forgetful, way or shared.forgetful
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append((t.dtype, t.shape)) or t, lambda t: t), torch.autocast('cpu', torch.bfloat16): loss = -answer_logps(model, collate(share(rows(4))))[0].sum()
+        finally: shared.forgetful = was
+        trained = [p for p in model.parameters() if p.requires_grad]
+        return loss, torch.autograd.grad(loss, trained), [s for d,s in kept if d is torch.bfloat16 and (s in frozen or s[::-1] in frozen)]
+    (a, da, few), (b, db, many) = run(None), run(nullcontext)
+    assert torch.equal(a, b) and all(map(torch.equal, da, db))
+    assert many and len(few)<len(many)/4 # two of a dozen shapes are also those of activations
