@@ -37,9 +37,10 @@ def ratios(took, baseline, ours):
     return [b/o for b,o in zip(took[baseline], took[ours], strict=True)]
 
 
-def row(what, against, values, target, better=True, **more):
-    "One line of the published table. `values` holds one figure a round; `better=False` for a figure that must stay below its target."
+def row(what, against, values, target, better=True, note='', **more):
+    "One line of the published table. `values` holds one figure a round; `better=False` for a figure that must stay below its target; the note is for when it is missed."
     got = median(values)
+    if note and not (got>=target if better else got<=target): more['note'] = note
     return dict(row=what, baseline=against, ratio=got, at='least' if better else 'most', target=target, reached=got>=target if better else got<=target, lowest=min(values), highest=max(values), rounds=len(values), **more)
 
 

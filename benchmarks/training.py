@@ -239,7 +239,7 @@ def unshared(a, report):
     folder, records = smol(a.layers), examples(8*a.steps, 0, 248, 7)
     off, tokens = equality('sft', folder, records[:2]), tokens_of(records)
     took = race('sft', folder, records, a)
-    report.keep(m.row('SFT examples/s, nothing shared', 'TRL SFTTrainer, defaults', m.ratios(took, 'trl', 'ftkit'), 2, layers=a.layers, batch=8, steps=a.steps, tokens_a_batch=tokens, off=off, examples_per_s=per_s(took, len(records))))
+    report.keep(m.row('SFT examples/s, nothing shared', 'TRL SFTTrainer, defaults', m.ratios(took, 'trl', 'ftkit'), 2, note=BY_ITSELF, layers=a.layers, batch=8, steps=a.steps, tokens_a_batch=tokens, off=off, examples_per_s=per_s(took, len(records))))
 
 
 def peak(side, layers, system):
@@ -270,7 +270,7 @@ def dpo(a, report):
     folder, records, whole = smol(a.layers), pairs(a.pairs*a.steps), {}
     off, tokens = equality('dpo', folder, records[:1]), pair_tokens(records[:1])
     took = race('dpo', folder, records, a, batch=a.pairs, whole=whole)
-    report.keep(m.row('DPO pairs/s', 'TRL DPOTrainer, defaults', m.ratios(took, 'trl', 'ftkit'), 5, set_up_s=set_up(whole, took), layers=a.layers, batch=a.pairs, steps=a.steps, tokens_a_pair=tokens, off=off, pairs_per_s=per_s(took, len(records))))
+    report.keep(m.row('DPO pairs/s', 'TRL DPOTrainer, defaults', m.ratios(took, 'trl', 'ftkit'), 5, note=FEW_TOKENS, set_up_s=set_up(whole, took), layers=a.layers, batch=a.pairs, steps=a.steps, tokens_a_pair=tokens, off=off, pairs_per_s=per_s(took, len(records))))
 
 
 def lengths(a, report):
@@ -308,7 +308,7 @@ def dpo_curve(a, report):
         took = race('dpo', folder, records, a, batch=a.pairs, rounds=a.rounds if share==15 else min(a.rounds, 3))
         tokens = pair_tokens(records[:1])
         found.append(dict(prompt_to_answer=share, ratio=median(m.ratios(took, 'trl', 'ftkit')), token_limit=tokens['limit'], pairs_per_s=per_s(took, a.pairs)['ftkit']))
-    report.keep(m.row('DPO pairs/s, prompt:answer 15:1', 'TRL DPOTrainer, defaults', m.ratios(took, 'trl', 'ftkit'), 8, layers=a.few, batch=a.pairs, off=off, pairs_per_s=per_s(took, a.pairs)),
+    report.keep(m.row('DPO pairs/s, prompt:answer 15:1', 'TRL DPOTrainer, defaults', m.ratios(took, 'trl', 'ftkit'), 8, note=FEW_TOKENS, layers=a.few, batch=a.pairs, off=off, pairs_per_s=per_s(took, a.pairs)),
         **{'DPO by prompt:answer': dict(against='TRL DPOTrainer, defaults', layers=a.few, batch=a.pairs, x='prompt_to_answer', y='ratio', points=found)})
 
 
@@ -335,6 +335,9 @@ def growth(a, report):
         **{'Training by rows': dict(against='ftkit-tiny, batch of 8', x='rows', y='seconds', points=found)})
 
 
+FEW_TOKENS = 'a step of few pairs is few tokens, so the work that a step has whatever its size (16-bit copies of all weights, the optimizer, the checkpoint at the end of so short a run) weighs more on the side that has less to compute; the limit by tokens is in token_limit'
+BY_ITSELF = 'what is left is the model itself: every row is computed whole, forward and backward, and only the head and the recomputation of gradient checkpointing are saved'
+
 PARTS = dict(sft=sft, unshared=unshared, dpo=dpo, memory=memory, dpo_curve=dpo_curve, lengths=lengths, curve=curve, growth=growth)
 
 
@@ -342,9 +345,9 @@ def main():
     ap = m.arguments(__doc__, __file__, PARTS)
     ap.add_argument('--layers', type=int, default=30, help="SmolLM-135M's depth")
     ap.add_argument('--few', type=int, default=10, help='layers for the curves')
-    ap.add_argument('--shallow', type=int, default=4, help='layers for mixed lengths')
+    ap.add_argument('--shallow', type=int, default=2, help='layers for mixed lengths')
     ap.add_argument('--steps', type=int, default=1, help='steps of one measurement')
-    ap.add_argument('--pairs', type=int, default=8, help='pairs of one DPO step')
+    ap.add_argument('--pairs', type=int, default=2, help='pairs of one DPO step; TRL takes 8 unless told, which is minutes a measurement')
     ap.add_argument('--system', type=int, default=256, help='tokens of the shared system prompt')
     ap.add_argument('--systems', type=int, nargs='+', default=[32, 128, 256, 512], help='system prompts of the curve')
     ap.add_argument('--mixed', type=int, default=256, help='rows of mixed lengths')
