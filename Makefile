@@ -32,7 +32,7 @@ notebooks: install
 lint: install
 	$(BIN)/ruff check ftkit tests tools benchmarks docs
 
-# Pre-train the base model that ships with the package again: about an hour on two quiet cores.
+# Pre-train the base model that ships with the package again: about an hour and a half on one core.
 tiny-base: install
 	$(BIN)/python tools/tiny_base.py
 
