@@ -20,7 +20,7 @@ def _sqlite(url):
     @sa.event.listens_for(engine, 'connect')
     def _(db, _):
         db.isolation_level = None # the `begin` event below says when a transaction starts
-        db.execute('PRAGMA busy_timeout=30000')
+        db.execute('PRAGMA busy_timeout=60000')
         if lasts and db.execute('PRAGMA journal_mode').fetchone()[0]!='delete': db.execute('PRAGMA journal_mode=DELETE').fetchone()
         db.execute('PRAGMA synchronous=FULL')
     @sa.event.listens_for(engine, 'begin')

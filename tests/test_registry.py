@@ -226,7 +226,7 @@ def test_the_default_registry_is_opened_once_and_follows_the_environment(monkeyp
 
 def test_sqlite_is_set_to_survive_a_power_cut(tmp_path):
     with AdapterRegistry(f'sqlite:///{tmp_path}/r.db', tmp_path).engine.connect() as c:
-        assert [c.exec_driver_sql(f'PRAGMA {p}').scalar() for p in ('journal_mode', 'synchronous', 'busy_timeout')]==['delete', 2, 30000]
+        assert [c.exec_driver_sql(f'PRAGMA {p}').scalar() for p in ('journal_mode', 'synchronous', 'busy_timeout')]==['delete', 2, 60000]
 
 def test_a_registry_can_be_sent_to_another_process_and_used_by_threads(registry, tmp_path):
     ids = several(registry, tmp_path, 4)
