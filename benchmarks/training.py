@@ -153,7 +153,7 @@ def our_dpo_trainer(model, records, batch=8, **more):
 
 
 def train(side, kind, folder, records, batch=8, whole=None, model=None):
-    "Train once; the seconds of the trainer's loop. Sides: trl, ftkit, alone (ftkit without sharing), random (ftkit with random batches)."
+    "Train once; the seconds of the trainer's loop. Sides: trl, ftkit, alone (ftkit's trainer without trees), random (the same in random batches)."
     from ftkit.models import quietly
     from ftkit.train import dpo, sft
     timer, model, where = clock(), model or fresh(folder), place()
@@ -163,7 +163,7 @@ def train(side, kind, folder, records, batch=8, whole=None, model=None):
             got = {'sft': sft.train_sft_rows, 'dpo': dpo.train_dpo_rows}[kind](model, tokenizer(), records, [], plan(batch), where, where/'checkpoints')
             if got['computation']!='shared': raise AssertionError(got['computation'])
         elif side=='trl': {'sft': sft_trainer, 'dpo': dpo_trainer}[kind](model, records, batch=batch).train()
-        else: our_sft_trainer(model, records, batch, 0 if side=='alone' else .8, side=='random').train()
+        else: our_sft_trainer(model, records, batch, 0, side=='random').train()
     if whole is not None: whole.setdefault(side, []).append(m.now()-began)
     shutil.rmtree(ROOM, ignore_errors=True)
     return timer.took
@@ -274,18 +274,20 @@ def dpo(a, report):
 
 
 def lengths(a, report):
-    "Rows of very different lengths, in ftkit's order and in a random one."
+    "Rows of very different lengths: padded in random batches, and as ftkit takes them (similar lengths together, one tree where that is shorter)."
     import numpy as np
     drawn = np.exp(np.random.default_rng(0).normal(np.log(70), .9, a.mixed)).clip(20, 512).astype(int)
     records = [examples(1, 0, int(n)-8, 3, seed)[0] for seed,n in enumerate(drawn)]
     folder = smol(a.shallow)
     took = race('sft', folder, records, a, sides=('random', 'ftkit'))
+    from ftkit.shared import share
     from ftkit.train.sft import alike, sft_rows
     size = [len(r) for r in sft_rows(records, tokenizer())]
-    padded = lambda order: sum(8*max(size[i] for i in order[k:k+8]) for k in range(0, len(order), 8))
-    orders = dict(random=random.Random(0).sample(range(a.mixed), a.mixed), ftkit=list(alike(size, 8, 0)))
-    report.keep(m.row('Mixed lengths, real tokens/s', 'the same trainer, random batches', m.ratios(took, 'random', 'ftkit'), 2, layers=a.shallow, batch=8, examples=a.mixed, real_tokens=sum(size),
-        padded_to_real={k: padded(o)/sum(size) for k,o in orders.items()}, tokens_per_s=per_s(took, sum(size))))
+    order, rows = dict(random=random.Random(0).sample(range(a.mixed), a.mixed), ftkit=list(alike(size, 8, 0))), sft_rows(records, tokenizer())
+    batches = {k: [[(rows[i].input_ids, rows[i].labels) for i in o[n:n+8]] for n in range(0, len(o), 8)] for k,o in order.items()}
+    padded = {k: sum(len(trees)*max(map(len, trees)) for b in bs for trees in [share(b, .8 if k=='ftkit' else 0)]) for k,bs in batches.items()}
+    report.keep(m.row('Mixed lengths, real tokens/s', 'the same trainer, random padded batches', m.ratios(took, 'random', 'ftkit'), 2, note=MANY_ROWS, layers=a.shallow, batch=8, examples=a.mixed, real_tokens=sum(size),
+        padded_to_real={k: v/sum(size) for k,v in padded.items()}, tokens_per_s=per_s(took, sum(size))))
 
 
 def curve(a, report):
@@ -337,6 +339,7 @@ def growth(a, report):
 
 FEW_TOKENS = 'a step of few pairs is few tokens, so the work that a step has whatever its size (16-bit copies of all weights, the optimizer, the checkpoint at the end of so short a run) weighs more on the side that has less to compute; the limit by tokens is in token_limit'
 BY_ITSELF = 'what is left is the model itself: every row is computed whole, forward and backward, and only the head and the recomputation of gradient checkpointing are saved'
+MANY_ROWS = 'padding is what can be saved: padded_to_real says how much of it there was and is left. A small dataset leaves few rows to choose neighbours from; sorting all of it would take the padding away, but then rows with the same label come together and learning suffers'
 
 PARTS = dict(sft=sft, unshared=unshared, dpo=dpo, memory=memory, dpo_curve=dpo_curve, lengths=lengths, curve=curve, growth=growth)
 
