@@ -9,7 +9,7 @@ from nbformat.v4 import new_markdown_cell
 import nbformat
 
 from extra import benchmarks_page, changelog_page, errors_page
-from pages import FLOORS, NBS, ROOT, Names, floor, notebooks, page, slug, tutorials
+from pages import FLOORS, NBS, ROOT, Names, floor, linked, notebooks, page, slug, tutorials
 
 def toctree(caption, entries): return '\n'.join([':::{toctree}', ':hidden:', f':caption: {caption}', '', *entries, ':::'])
 
@@ -45,7 +45,7 @@ def write_sources(folder):
     for p in tutorials(): nbformat.write(page(p, names), folder/'tutorials'/f'{slug(p.stem)}.ipynb')
     nbformat.write(contents(page(NBS/'index.ipynb', names)), folder/'index.ipynb')
     for picture in NBS.rglob('*.svg'): shutil.copy(picture, folder/picture.relative_to(NBS))
-    made = {'tutorials/index.md': shelf(), 'errors.md': errors_page(names), 'benchmarks.md': benchmarks_page(), 'changelog.md': changelog_page()}
+    made = {'tutorials/index.md': shelf(), 'errors.md': errors_page(names), 'benchmarks.md': linked(benchmarks_page(), names.find), 'changelog.md': changelog_page()}
     for name,text in made.items(): (folder/name).write_text(text, encoding='utf-8')
     return len(list(folder.rglob('*.ipynb')))+len(made)
 

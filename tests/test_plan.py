@@ -106,7 +106,7 @@ class Walk:
     def chosen(self, c):
         n, m = 45, 18
         data = SimpleNamespace(everything=lambda kind: [InstructionExample('i', f'q{i}', 'a') for i in range(n)] if kind=='examples' else [PreferencePair(f'q{i}', 'a', 'b') for i in range(m)] if kind=='pairs' else [Triplet('q', f'a{i}', 'b') for i in range(60)] if kind=='triplets' else [], train={}, kept_apart=list)
-        return outcome(lambda: plain(asyncio.run(choose_method(SimpleNamespace(facts={}), data, c, SimpleNamespace(), SimpleNamespace())).analysis))
+        return outcome(lambda: plain(asyncio.run(choose_method(data, c, SimpleNamespace(), SimpleNamespace())).analysis))
     def folder(self, c): return str(open_run(c, {})[0].folder.parent), open_run(c, {})[0].folder.name.split('_')[1]
     def checked(self, c): return outcome(lambda: str(check_plan(c)))
     def begun(self, c): return outcome(lambda: finetune_sync(config=c, say=lambda line: None))
