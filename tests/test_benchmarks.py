@@ -8,7 +8,7 @@ from ftkit.phoenixdb import PhoenixDatabaseProvider
 from ftkit.telemetry import send
 
 ROOT = Path(__file__).parent.parent
-QUICK = {'training': ['sft', 'dpo', 'lengths'], 'scoring': ['labels']} # the rest with FTKIT_FULL=1
+QUICK = {'training': ['sft'], 'scoring': ['labels']} # the rest with FTKIT_FULL=1
 
 @pytest.fixture
 def measure(monkeypatch):

@@ -45,8 +45,8 @@ def jobs():
     pytest = sys.executable, '-m', 'pytest', '-q', '--durations=10', '-m', 'not browser'
     return [('tests with Phoenix', *pytest, *phoenix), ('notebooks', *notebooks), ('tests', *pytest, *rest[::2]), ('more tests', *pytest, *rest[1::2])]
 
-def together(jobs, at_once=2):
-    "Run jobs beside each other, one core each; what a job printed is shown when it ends. Gives the codes of those that failed."
+def together(jobs, at_once=3):
+    "Run jobs beside each other: three on two cores, since those with a Phoenix wait a lot. What a job printed is shown when it ends. Gives the codes of those that failed."
     waiting, running, failed = list(jobs), {}, []
     while waiting or running:
         while waiting and len(running)<at_once:
