@@ -13,7 +13,7 @@ import fcntl, inspect, json, os, statistics, sys, threading, time, traceback
 from contextlib import contextmanager
 from pathlib import Path
 
-from .core import FtkitError, Waiting, atomic_dir, clip, html_table, now, picture, plain, read_json, slug, to_json, write_json, write_text
+from .core import FtkitError, Waiting, atomic_dir, clip, html_table, now, picture, read_json, slug, to_json, write_json, write_text
 
 # %% ../nbs/32_track.ipynb #d5ebac1c
 def append_line(
@@ -104,11 +104,10 @@ class Run(_Log, _Seen):
         say=print, # called with each line meant for a person
     ):
         self.folder, self.say = Path(folder), say
-        self.record = read_json(self.folder/'run.json') if (self.folder/'run.json').exists() else dict(layout=1, state='new', stages={}, facts={})
+        self.record = read_json(self.folder/'run.json') if (self.folder/'run.json').exists() else dict(layout=1, state='new', stages={})
 
     name = property(lambda self: self.folder.name)
     state = property(lambda self: self.record['state'])
-    facts = property(lambda self: self.record['facts'])
     adapter_path = property(lambda self: self.folder/'adapter')
 
     def done(self, stage:str) -> bool:
@@ -119,10 +118,6 @@ class Run(_Log, _Seen):
         "Change the record, whole or not at all."
         self.record = {**self.record, **changes}
         write_json(self.folder/'run.json', self.record)
-
-    def note(self, **facts):
-        "Remember facts that the report and the experiment need."
-        self.write(facts={**self.facts, **plain(facts)})
 
     def rename(self, method:str):
         "Name the folder after the method, once it is known."

@@ -181,7 +181,9 @@ def rate(
     policy=AnnotationPolicy(), # what counts
 ): # a `Rating`, or the reason why there is none
     "Settle what the annotators of a span say."
-    votes = _votes(annotations, policy)
+    return _settled(_votes(annotations, policy), policy)
+
+def _settled(votes, policy):
     if not votes: return 'no annotation'
     kind = _first(votes)
     if not kind: return votes[0][1] if isinstance(votes[0][1], str) else 'unknown kind of annotator'
@@ -212,8 +214,8 @@ def undecided(
     policy=AnnotationPolicy(), # what counts
 ) -> list: # (annotation, reason)
     "The annotations that did not decide, and why."
-    votes, rating = _votes(annotations, policy), rate(annotations, policy)
-    heard, first = {id(a): v for a,v in votes}, _first(votes)
+    votes = _votes(annotations, policy)
+    heard, first, rating = {id(a): v for a,v in votes}, _first(votes), _settled(votes, policy)
     def why(a):
         if id(a) not in heard: return _uncounted(a, policy) or 'replaced by the same annotator'
         return _unheard(a, heard.pop(id(a)), first, rating, policy)
