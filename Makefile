@@ -6,12 +6,15 @@ export TOKENIZERS_PARALLELISM = false
 
 .PHONY: demo test test-all notebooks lint install tiny-base docs docs-serve docs-quarto bench
 
+# uv installs in a minute what takes pip four; where uv or its way to the packages is missing, pip does it.
 install: $(VENV)/.installed
 
 $(VENV)/.installed: constraints.txt settings.ini setup.py
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] >= (3, 10), "ftkit needs Python 3.10 or newer"'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt uv \
+	  && $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e ".[dev]" \
+	  || $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
 
 # An embedded Phoenix with sample telemetry, one fine-tuning run, and what came of it.

@@ -436,4 +436,4 @@ def demo(
         counts = asyncio.run(send(*telemetry(), project='shop', endpoint=server.endpoint))
         say(f'sent {counts["spans"]:,} spans and {counts["annotations"]:,} annotations to {server.endpoint}')
         return finetune_sync(telemetry_provider=PhoenixProvider('demo', 'shop', server.endpoint), tenant_id='demo', project='shop', model_type='llm', agent_type='routing',
-            base_model='ftkit-tiny', target_modules='all-linear', lora_r=16, lora_alpha=32, learning_rate=2e-3, epochs=8, output_dir=str(output_dir), say=say)
+            base_model='ftkit-tiny', target_modules='all-linear', lora_r=16, lora_alpha=32, learning_rate=4e-3, epochs=4, batch_size=8, output_dir=str(output_dir), say=say)

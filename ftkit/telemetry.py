@@ -727,14 +727,14 @@ async def _post_spans(wire, client, spans, project): # one OTLP request, or two 
 
 # %% ../nbs/10_telemetry.ipynb #4a65bf3a
 async def _until_stored(wire, client, spans, project):
-    end, pause, ids = wire.clock()+wire.timeout_s, .1, {s.span_id.lower() for s in spans}
+    end, pause, missing = wire.clock()+wire.timeout_s, .1, {s.span_id.lower() for s in spans}
+    n = len(missing)
     while True:
         pid = (await _projects(wire, client, name_contains=project)).get(project)
-        found = set()
-        async for page in pages(wire, client, f'v1/projects/{pid}/spans', dict(span_id=sorted(ids), limit=1000)) if pid else _nothing(): found |= {r['context']['span_id'] for r in page}
-        if found>=ids: return
-        if pause==1: await _elsewhere(wire, client, min(ids-found), project)
-        if wire.clock()>end: raise TelemetryError(f'{len(ids-found)} of {len(ids)} spans were sent to Phoenix at {wire.endpoint} and did not appear within {wire.timeout_s:.0f} s')
+        async for page in pages(wire, client, f'v1/projects/{pid}/spans', dict(span_id=sorted(missing), limit=1000)) if pid else _nothing(): missing -= {r['context']['span_id'] for r in page}
+        if not missing: return
+        if pause==1: await _elsewhere(wire, client, min(missing), project)
+        if wire.clock()>end: raise TelemetryError(f'{len(missing)} of {n} spans were sent to Phoenix at {wire.endpoint} and did not appear within {wire.timeout_s:.0f} s')
         await wire.sleep(pause)
         pause = min(pause*2, 1)
 

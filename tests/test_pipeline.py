@@ -72,11 +72,11 @@ def test_preferences_train_with_dpo_and_a_stored_dataset_trains_again(tmp_path):
     save_telemetry(tmp_path/'in', *telemetry('concierge'))
     provider = FileProvider(tmp_path/'in')
     common = plan(tmp_path/'out', agent_type='concierge', min_sft_examples=20, evaluate_after_training=False)
-    first = finetune_sync(telemetry_provider=provider, say=quietly, **common)
+    first = finetune_sync(telemetry_provider=provider, say=quietly, in_process=True, **common)
     assert first.training_method=='dpo' and first.metrics['computation']=='shared'
     assert not (Path(first.adapter_path)/'ref').exists(), 'the reference adapter was saved with the trained one'
     fields = {**common, 'dataset': first.dataset, 'method': 'combined'}
-    again = finetune_sync(say=quietly, **fields)
+    again = finetune_sync(say=quietly, in_process=True, **fields)
     assert again.training_method=='combined' and again.dataset==first.dataset
 
 def command(*args, **kw):
@@ -91,7 +91,7 @@ def wait_for(found, seconds=180):
 
 def test_a_killed_run_goes_on_where_it_was(exports, tmp_path):
     out = tmp_path/'out'
-    sets = [x for k,v in plan(out, epochs=30, save_steps=2, logging_steps=1, evaluate_after_training=False).items() if k not in ('tenant_id', 'project', 'model_type', 'agent_type', 'base_model') for x in ('--set', f'{k}={v}')]
+    sets = [x for k,v in plan(out, epochs=12, save_steps=2, logging_steps=1, evaluate_after_training=False).items() if k not in ('tenant_id', 'project', 'model_type', 'agent_type', 'base_model') for x in ('--set', f'{k}={v}')]
     child = command('train', '--project', 'shop', '--tenant', 'acme', '--agent-type', 'routing', '--base-model', random_base(), '--file', exports, *sets, start_new_session=True)
     wait_for(lambda: len(list(out.glob('sft_*/checkpoints/step0/checkpoint-*/seal.json')))>=2 or child.poll() is not None)
     assert child.poll() is None, child.communicate()
