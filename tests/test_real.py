@@ -17,7 +17,7 @@ from ftkit.tiny import tiny_base
 
 DATA = Path(__file__).parents[2]/'shared'/'data'
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not DATA.exists(), reason=f'{DATA} is not here: the feedback files are not part of the project')]
-FAST = dict(model_type='llm', base_model='ftkit-tiny', epochs=1, batch_size=8, max_length=512, learning_rate=1e-3, test_set_size=6, target_modules='all-linear')
+FAST = dict(model_type='llm', base_model='ftkit-tiny', epochs=1, batch_size=8, max_length=384, learning_rate=1e-3, test_set_size=6, target_modules='all-linear')
 
 def rows(agent):
     with gzip.open(DATA/f'taskmaster_{agent}'/'feedback.jsonl.gz', 'rt') as f: return [json.loads(line) for line in f]
