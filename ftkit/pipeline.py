@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MACHINE', 'EXAMINED', 'check_plan', 'plan_of', 'earlier_plan', 'open_run', 'policy_of', 'records_for', 'extract',
-           'curate', 'Dataset', 'divide', 'stored', 'Choice', 'counted', 'choose_method', 'with_approved',
+           'Curated', 'curate', 'Dataset', 'divide', 'stored', 'Choice', 'counted', 'choose_method', 'with_approved',
            'where_approved', 'told', 'train', 'examine', 'Registered', 'describe', 'register', 'OrchestrationResult',
            'report', 'waiting', 'finetune', 'finetune_sync', 'FinetuningOrchestrator', 'demo']
 
@@ -121,11 +121,15 @@ async def extract(
     return replace(found, sets={k: d for k,(d,_) in redacted.items()}, counts={**found.counts, 'redacted': sum(sum(c.values()) for _,c in redacted.values())})
 
 # %% ../nbs/90_pipeline.ipynb #4bac8e55
+class Curated(Extraction):
+    "An extraction after cleaning. It tells of its rows alone: annotations and people were told of before."
+    rows_only = True
+
 def curate(
     found, # `Extraction`
-) -> Extraction:
+) -> Curated:
     "What is worth learning from."
-    return replace(found, sets={k: clean(d) for k,d in found.sets.items()})
+    return Curated(**{**vars(found), 'sets': {k: clean(d) for k,d in found.sets.items()}})
 
 # %% ../nbs/90_pipeline.ipynb #4a1bdf97
 @dataclass
@@ -396,7 +400,7 @@ async def finetune(
         if config.dataset: dataset = await stage(run, 'dataset', lambda: stored(config), Dataset)
         else:
             found   = await stage(run, 'extract', lambda: extract(telemetry_provider, config, policy), Extraction)
-            curated = await stage(run, 'curate', lambda: curate(found), Extraction)
+            curated = await stage(run, 'curate', lambda: curate(found), Curated)
             dataset = await stage(run, 'split', lambda: divide(curated, config, policy), Dataset)
         choice  = await stage(run, 'select', lambda: choose_method(dataset, config, synthetic_service, approval_orchestrator), Choice)
         dataset = await stage(run, 'synthesize', lambda: with_approved(dataset, choice, approval_orchestrator), Dataset) if choice.batch_id else dataset

@@ -65,8 +65,10 @@ def test_the_stored_version_says_what_became_of_spans_and_annotations(exports, t
 
 def test_the_orchestrator_runs_the_same_plan(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path, evaluate_after_training=False, enable_registry=False))
-    result = asyncio.run(FinetuningOrchestrator(FileProvider(exports)).run(config, say=quietly))
+    said = []
+    result = asyncio.run(FinetuningOrchestrator(FileProvider(exports)).run(config, say=said.append))
     assert result.training_method=='sft' and result.evaluation_result is None and result.adapter_id is None
+    assert '\n'.join(said).count('annotations that decided')==1 and Path(result.run, 'report.md').read_text().count('annotations that decided')==1
 
 def test_preferences_train_with_dpo_and_a_stored_dataset_trains_again(tmp_path):
     save_telemetry(tmp_path/'in', *telemetry('concierge'))

@@ -747,14 +747,18 @@ KINDS = dict(examples=InstructionDataset, pairs=PreferenceDataset, rankings=Rank
 # %% ../../nbs/20_data.extract.ipynb #bd35bc51
 class _Told:
     "An extraction as text."
+    rows_only = False # says nothing of annotations and people
     def lines(self) -> str:
         "The accounts, and how far people agree."
-        more = [f'people: {self.agreement}'] if self.agreement and self.agreement.judged else []
-        if self.annotations: more = [f'annotations that decided: {self.annotations.kept:,}\n{self.annotations}', *more]
-        return '\n'.join([*(f'{k}: {len(d):,}\n{d.accounting}' for k,d in self.sets.items()), *more])
+        parts = [f'{k}: {len(d):,}\n{d.accounting}' for k,d in self.sets.items()]
+        if self.rows_only: return '\n'.join(parts)
+        if self.annotations: parts.append(f'annotations that decided: {self.annotations.kept:,}\n{self.annotations}')
+        if self.agreement and self.agreement.judged: parts.append(f'people: {self.agreement}')
+        return '\n'.join(parts)
 
     def _repr_markdown_(self):
         parts = [f'**{k}: {len(d):,}**\n\n{d.accounting._repr_markdown_()}' for k,d in self.sets.items()]
+        if self.rows_only: return '\n\n'.join(parts)
         if self.annotations: parts.append(f'**annotations that decided: {self.annotations.kept:,}**\n\n{self.annotations._repr_markdown_()}')
         if self.agreement and self.agreement.judged: parts.append(self.agreement._repr_markdown_())
         if self.disputes: parts.append(f'people are evenly split on {len(self.disputes):,}: {", ".join(self.disputes[:20])}'+(', ...' if len(self.disputes)>20 else ''))
