@@ -21,7 +21,7 @@ def child_environment(
 ) -> dict:
     "What the training process is told."
     n = str(max(1, min(cpu, int(os.environ.get('OMP_NUM_THREADS') or os.cpu_count() or 1))))
-    return {**os.environ, **(more or {}), 'OMP_NUM_THREADS': n, 'TOKENIZERS_PARALLELISM': 'false', 'PYTHONUNBUFFERED': '1', 'FTKIT_PARENT_PIPE': '1'}
+    return {'OMP_WAIT_POLICY': 'PASSIVE', **os.environ, **(more or {}), 'OMP_NUM_THREADS': n, 'TOKENIZERS_PARALLELISM': 'false', 'PYTHONUNBUFFERED': '1', 'FTKIT_PARENT_PIPE': '1'}
 
 # %% ../../nbs/51_backends.local.ipynb #ea33731e
 def start(
