@@ -52,14 +52,19 @@ def steps_of(folder):
     try: return (folder/'metrics.jsonl').read_bytes().count(b'"loss"')
     except OSError: return 0
 
+def hit(code):
+    "Was it the kill that ended this run?"
+    assert code in (0, -signal.SIGKILL), f'a run failed by itself: VERBOSE=1 shows why ({code})'
+    return code!=0
+
 def kill_within(pid, folder, step, wait):
     "Kill once this step was seen in the log and `wait` seconds have passed; is it hit?"
     while steps_of(folder)<step:
-        if os.waitpid(pid, os.WNOHANG)!=(0, 0): return False
+        if (state := os.waitpid(pid, os.WNOHANG))!=(0, 0): return hit(os.waitstatus_to_exitcode(state[1]))
         time.sleep(.005)
     time.sleep(wait)
     os.kill(pid, signal.SIGKILL)
-    return ended(pid)==-signal.SIGKILL
+    return hit(ended(pid))
 
 def killed_at_random(work, n, seed):
     "n runs, each killed a random moment after a random step (0: before the first) and resumed; one that ends before its moment is run again"

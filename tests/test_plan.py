@@ -81,7 +81,7 @@ class Walk:
         return how if how=='full' else plain({k: getattr(model.peft_config['default'], k) for k in ('r', 'lora_alpha', 'lora_dropout', 'target_modules')})
     def callbacks(self, c):
         held = []
-        trainer = SimpleNamespace(remove_callback=lambda c: None, add_callback=held.append, callback_handler=SimpleNamespace(callbacks=held), training_step=None, args=SimpleNamespace())
+        trainer = SimpleNamespace(model=SimpleNamespace(), remove_callback=lambda c: None, add_callback=held.append, callback_handler=SimpleNamespace(callbacks=held), training_step=None, args=SimpleNamespace())
         watched(trainer, self.tmp, c, self.tmp)
         return {type(h).__name__: {k: v for k,v in vars(h).items() if isinstance(v, int)}|({'kept': h.on_save.__closure__ and sorted(x.cell_contents for x in h.on_save.__closure__ if isinstance(x.cell_contents, int))} if hasattr(h.on_save, '__closure__') else {}) for h in held}
     def extracted(self, c):
