@@ -104,7 +104,7 @@ class Boundaries:
 
 def killed_in_a_save(work, stride):
     "Fork at the third save, once for each boundary in it; each child dies there, and what it leaves is looked at"
-    from transformers import TrainerCallback
+    from transformers import Trainer, TrainerCallback
     found = dict(boundaries=0, died=0, previous=0, new=0, lost=0, resumed_equal=0, resumed=0)
     class Fork(TrainerCallback):
         def on_step_end(self, args, state, control, **kw):
@@ -134,16 +134,15 @@ def killed_in_a_save(work, stride):
                 last = newest_whole(copy/'checkpoints')
                 kind = {'checkpoint-2': 'previous', 'checkpoint-3': 'new'}.get(last.name if last else '', 'lost')
                 found[kind] += 1
-    real = floor.watched
-    def watched(trainer, *args):
-        real(trainer, *args)
+    begin = Trainer.train
+    def forking(trainer, *args, **kw):
         fork = Fork()
         fork.trainer = trainer
         trainer.add_callback(fork)
-    floor.watched = watched
-    whole = work/'whole'
+        return begin(trainer, *args, **kw)
+    Trainer.train, whole = forking, work/'whole'
     train(whole)
-    floor.watched = real
+    Trainer.train = begin
     tries = [p for p in sorted(work.glob('at*'), key=lambda p: int(p.name[2:])) if not (p/'count').exists()]
     for folder in tries[::max(len(tries)//3, 1)][:3]:
         found['resumed'] += 1

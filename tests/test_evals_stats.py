@@ -47,6 +47,21 @@ def test_the_bootstrap_agrees_with_scipys(seed):
     assert np.allclose(S.paired_bootstrap(d), [ci.low, ci.high], atol=.03)
 
 
+def test_rows_repeated_within_a_session_change_no_p_value_and_no_interval():
+    d, sessions = np.random.default_rng(3).normal(.1, .3, 40).clip(-1, 1), np.repeat(np.arange(40), 5)
+    for measure in (S.sign_flip, S.paired_bootstrap, S.paired_interval): assert measure(np.repeat(d, 5), sessions)==pytest.approx(measure(d))
+    assert S.sign_flip([.5, .4, .3, -.1, .6, .2], ['a', 'a', 'b', 'b', 'c', 'c'])==pytest.approx(2/8, abs=.02), 'three sessions have eight ways to be swapped, and two are as large'
+
+
+def test_one_session_says_nothing_about_others(): assert S.paired_interval([.1, .2, .3], ['a']*3)==(-1, 1)
+
+
+def test_rows_that_never_differed_do_not_promise_that_few_are_enough(): assert S.required_n(0, .05)==S.required_n(.05, .05)>100
+
+
+def test_no_number_of_swaps_makes_a_p_value_of_zero(): assert S.sign_flip(np.full(200, .3), rounds=999)==1/1000
+
+
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
     "Right/wrong rows in sessions; the true difference is 0.05."
     hit = 0

@@ -94,8 +94,8 @@ def test_it_is_refused_for_its_own_reason_also_by_load_before_anything_is_read(n
     spoil, expected = CASES[name]
     spoil(adapter)
     assert reason(adapter, base)==expected
-    monkeypatch.setattr('ftkit.models.load_base', lambda *a, **k: pytest.fail('the base was read'))
-    monkeypatch.setattr('ftkit.models.add_adapter', lambda *a, **k: pytest.fail('the adapter was read'))
+    monkeypatch.setattr('transformers.AutoModelForCausalLM.from_pretrained', lambda *a, **k: pytest.fail('the base was read'))
+    monkeypatch.setattr('peft.PeftModel.from_pretrained', lambda *a, **k: pytest.fail('the adapter was read'))
     with pytest.raises(AdapterRefused) as e: load(base, adapter)
     assert e.value.reason==expected
 

@@ -304,7 +304,7 @@ def calls(registry, theirs, name):
 def test_150_hostile_names_through_every_entry_point_escape_nowhere(tmp_path, monkeypatch):
     monkeypatch.setenv('FTKIT_HOME', str(tmp_path/'inside'/'home'))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reg, 'fsync', lambda path: None) # thousands of registrations; crashes have their own tests
+    monkeypatch.setattr(os, 'fsync', lambda fd: None) # thousands of registrations; crashes have their own tests
     (tmp_path/'inside').mkdir()
     folder = toy_adapter(tmp_path/'inside'/'adapter')
     registry = AdapterRegistry(f'sqlite:///{tmp_path}/inside/registry.db', tmp_path/'inside'/'registry')
@@ -331,15 +331,13 @@ def test_150_hostile_names_through_every_entry_point_escape_nowhere(tmp_path, mo
     print(f'{len(texts[::1 if FULL else 4])+len(odd)} names, {made+refused} calls, {refused} refused, 0 escapes')
 
 def test_a_folder_swapped_for_a_link_while_it_is_copied_is_refused(registry, folder, monkeypatch):
-    listed = reg.inventory
-    def swap(f):
-        names = listed(f)
-        if Path(f)==folder and not (folder/'adapter_config.json').is_symlink():
-            (folder/'adapter_config.json').unlink(); (folder/'adapter_config.json').symlink_to('/etc/passwd')
-        return names
-    monkeypatch.setattr(reg, 'inventory', swap)
+    opened, swapped = os.open, folder/'adapter_config.json'
+    def swap(path, *args, **kw):
+        if path==folder and not swapped.is_symlink(): swapped.unlink(); swapped.symlink_to('/etc/passwd') # its files were listed, and none is open yet
+        return opened(path, *args, **kw)
+    monkeypatch.setattr(os, 'open', swap)
     with pytest.raises(FtkitError, match='changed while it was copied'): add(registry, folder)
-    assert registry.list_adapters('acme')==[]
+    assert swapped.is_symlink() and registry.list_adapters('acme')==[]
 
 # ---- many processes
 
@@ -485,8 +483,8 @@ def test_a_crash_at_each_step_of_registering_leaves_all_or_nothing(point, url, t
 
 def test_a_full_disk_leaves_nothing_and_says_so(registry, folder, monkeypatch):
     import errno
-    def full(path): raise OSError(errno.ENOSPC, 'No space left on device')
-    monkeypatch.setattr(reg, 'fsync', full)
+    def full(fd): raise OSError(errno.ENOSPC, 'No space left on device')
+    monkeypatch.setattr(os, 'fsync', full)
     with pytest.raises(FtkitError, match='No space left.*make room'): add(registry, folder)
     assert registry.list_adapters('acme')==[] and list((registry.root/'staging').iterdir())==[]
 
