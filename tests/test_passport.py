@@ -1,5 +1,5 @@
 "Adapters from elsewhere: refused before torch or PEFT opens them, each for its own reason."
-import json, shutil, struct, subprocess, sys
+import json, os, shutil, struct, subprocess, sys
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -25,6 +25,11 @@ def tensors(folder, change):
     w = load_file(folder/'adapter_model.safetensors')
     save_file(change(w) or w, folder/'adapter_model.safetensors')
 def header(folder, n): p = folder/'adapter_model.safetensors'; p.write_bytes(struct.pack('<Q', n)+p.read_bytes()[8:])
+def long_header(folder):
+    p = folder/'adapter_model.safetensors'
+    raw, n = p.read_bytes(), 17<<20
+    start = 8+int.from_bytes(raw[:8], 'little')
+    p.write_bytes(struct.pack('<Q', n)+raw[8:start].ljust(n)+raw[start:])
 def as_archive(folder):
     shutil.make_archive(str(folder.parent/'packed'), 'zip', folder)
     shutil.move(folder.parent/'packed.zip', folder/'adapter_model.safetensors')
@@ -44,6 +49,8 @@ CASES = { # name -> what is done to a good adapter, the reason it is refused for
     'a rank pattern that the weights do not have': (lambda f: config(f, rank_pattern={'q_proj': 1024}), 'rank'),
     'a huge header': (lambda f: header(f, 1<<62), 'header'),
     'a negative header': (lambda f: header(f, 2**64-1), 'header'),
+    'a header that fills the memory': (long_header, 'header'),
+    'a pipe': (lambda f: os.mkfifo(f/'notes.txt'), 'file'),
     'an extra script': (lambda f: (f/'modeling.py').write_text('import os'), 'code'),
     'a file of no known kind': (lambda f: (f/'notes.dat').write_text('x'), 'file'),
     'a thousand files': (lambda f: [(f/f'{i}.txt').write_text('x') for i in range(1000)], 'file'),

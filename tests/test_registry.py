@@ -82,6 +82,13 @@ def test_files_that_are_not_on_this_machine_are_named_as_such(registry, folder, 
     a = add(registry, folder, adapter_uri='file:///shared/a')
     with pytest.raises(FtkitError, match='not on this machine.*download file:///shared/a'): AdapterRegistry(registry.url, tmp_path/'elsewhere').activate_adapter(a)
 
+def test_files_are_put_back_from_the_right_copy_only(registry, folder, tmp_path):
+    here, record = AdapterRegistry(registry.url, tmp_path/'elsewhere'), registry.get_adapter(add(registry, folder))
+    record = here.get_adapter(record.id)
+    with pytest.raises(FtkitError, match='not what was registered as acme/router@1.0.0'): here.restore(record, toy_adapter(tmp_path/'b', seed=5))
+    with pytest.raises(FtkitError, match='not on this machine'): here.verify(record)
+    assert here.restore(record, folder)==here.verify(record)
+
 def test_versions_never_change_and_the_next_one_is_free(registry, tmp_path):
     several(registry, tmp_path, 3)
     assert [r.version for r in registry.list_adapters('acme')]==['1.0.0', '1.0.1', '1.0.2']
@@ -89,6 +96,7 @@ def test_versions_never_change_and_the_next_one_is_free(registry, tmp_path):
     add(registry, toy_adapter(tmp_path/'c', seed=10), '1.0.3')
     assert registry.get_adapter(add(registry, toy_adapter(tmp_path/'d', seed=11))).version=='1.0.5'
     with pytest.raises(FtkitError, match='versions never change'): add(registry, toy_adapter(tmp_path/'e', seed=12), '1.0.3')
+    with pytest.raises(FtkitError, match="version 'latest' does not start with a digit"): add(registry, tmp_path/'e', 'latest')
     assert add(registry, toy_adapter(tmp_path/'c', seed=10), '1.0.3')==registry.get_version('acme', 'router', '1.0.3').id
 
 def test_a_run_that_did_not_hear_the_answer_repeats_the_call(registry, folder, tmp_path):
@@ -492,6 +500,7 @@ def test_sweeping_waits_for_nobody_and_takes_nothing_in_use(registry, folder, tm
     a = add(registry, folder)
     with reg.staged(registry.root, toy_adapter(tmp_path/'b', seed=5)) as (stage, _):
         assert sweep(registry)==[] and stage.is_dir()
+        assert add(registry, folder, name='other') and stage.is_dir(), 'one who registers takes another\'s copy away'
     orphan = registry.root/'blobs'/'00'/('0'*64)
     orphan.mkdir(parents=True)
     assert sweep(registry)==[orphan.name] and registry.verify(registry.get_adapter(a))
