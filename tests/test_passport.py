@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from safetensors.numpy import load_file, save_file
 from adapters import TARGETS, toy_adapter, toy_base, toy_weights
 from ftkit.core import FtkitError, read_json, write_json
-from ftkit.passport import AdapterRefused, add_figures, check_adapter, inventory, public_name, read_passport, tensor_table, tokenizer_hashes, weights_hash, write_passport
+from ftkit.passport import AdapterRefused, add_figures, check_adapter, check_json, inventory, public_name, read_passport, tensor_table, tokenizer_hashes, weights_hash, write_passport
 from ftkit.models import load
 from ftkit.tiny import tiny_base
 
@@ -123,9 +123,16 @@ def test_a_good_adapter_passes(adapter, base):
 
 def test_another_base_of_the_same_shape_is_refused(adapter, tmp_path): assert reason(adapter, toy_base(tmp_path/'twin', seed=1))=='base'
 
-def test_another_base_name_is_refused(adapter, tmp_path):
+def test_another_base_name_is_refused(adapter, base, tmp_path):
     assert reason(adapter, 'acme/large')=='base'
     assert reason(toy_adapter(tmp_path/'bare'), 'acme/large')=='base'
+    write_passport(toy_adapter(tmp_path/'plain'), 'tiny-one', base) # PEFT's own entry is not looked at for a name without an owner
+    assert check_adapter(tmp_path/'plain', 'tiny-one') and reason(tmp_path/'plain', 'tiny-two')=='base'
+
+def test_json_that_is_too_large_is_not_read(tmp_path):
+    write_json(tmp_path/'a.json', dict(a='x'*100))
+    with pytest.raises(AdapterRefused, match='larger than') as e: check_json('a.json', tmp_path/'a.json', 50)
+    assert e.value.reason=='config' and check_json('a.json', tmp_path/'a.json')
 
 def test_another_tokenizer_or_template_of_the_base_is_refused(adapter, base):
     tok = read_json(base/'tokenizer.json')
