@@ -320,8 +320,9 @@ def forecast_lines(
     "What the run was expected to take, and what is unusual about its plan."
     if not (Path(folder)/'forecast.json').exists(): return []
     f = read_json(Path(folder)/'forecast.json')
-    cost = [*([f'about {minutes(f["seconds"])} minutes'] if f.get('seconds') else []), *([f'{f["memory_mb"]:,.0f} MB'] if f.get('memory_mb') else [])]
-    return [f'{f["trained"]:,} of {f["params"]:,} parameters learn from {f["rows"]:,} rows in {f["steps"]:,} steps'+(f'; expected: {" and ".join(cost)}' if cost else ''), *f['advice']]
+    seconds, memory = f.get('seconds'), f.get('memory_mb')
+    cost = f'; expected: {"under a minute" if seconds<60 else f"about {minutes(seconds)} minutes"} of computing, besides starting, validating and saving, and {memory:,.0f} MB' if seconds else ''
+    return [f'{f["trained"]:,} of {f["params"]:,} parameters learn from {f["rows"]:,} rows in {f["steps"]:,} steps{cost}', *f['advice']]
 
 # %% ../nbs/32_track.ipynb #977a46e4
 class PlainView:

@@ -1,28 +1,32 @@
 "Kill a training, resume it, and compare the bits: run by test_checkpoints as a process of its own, because it forks."
-import argparse, json, os, random, shutil, signal, sys, tempfile, time
+import argparse, gc, json, os, random, shutil, signal, sys, tempfile, time
+from copy import deepcopy
 from pathlib import Path
+
+os.environ['CUDA_VISIBLE_DEVICES'] = '' # a fork cannot go on with another process's GPU
 
 import torch
 
-from ftkit.core import InstructionExample
+from ftkit.core import InstructionExample, as_time
 from ftkit.models import load_base
 from ftkit.plan import OrchestrationConfig
 from ftkit.tiny import random_base
+from ftkit.track import read_metrics
 from ftkit.train import base as floor
 from ftkit.train.base import newest_whole, with_lora
+from ftkit.train.sft import train_sft_rows
 
 torch.set_num_threads(1)
 ROWS = [InstructionExample('Route.', f'{q} {n}', l) for n in range(4) for q,l in (('parcel', 'delivery'), ('money', 'refunds'), ('mug', 'catalogue'))]
-CONFIG = OrchestrationConfig(tenant_id='a', project='p', model_type='llm', agent_type='r', base_model='ftkit-tiny', epochs=3, batch_size=4, learning_rate=.02, save_steps=1, logging_steps=1, lora_r=2, target_modules='all-linear', keep_checkpoints=2)
-BASE = str(random_base(hidden=32, layers=1, vocab_size=384))
+CONFIG = OrchestrationConfig(tenant_id='a', project='p', model_type='llm', agent_type='r', base_model='ftkit-tiny', epochs=3, batch_size=4, learning_rate=.02, save_steps=1, logging_steps=1, lora_r=2, lora_dropout=.1, target_modules='all-linear', keep_checkpoints=2)
+BASE = load_base(random_base(hidden=32, layers=1, vocab_size=384), dtype='float32', device='cpu')
 
 def train(folder):
     "Train to the end in this process and leave the adapter's bits"
-    from ftkit.train.sft import train_sft_rows
+    folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
-    base = load_base(BASE, dtype='float32', device='cpu')
-    model, _ = with_lora(base.model, CONFIG)
-    result = train_sft_rows(model, base.tokenizer, ROWS, [], CONFIG, folder, folder/'checkpoints')
+    model, _ = with_lora(deepcopy(BASE.model), CONFIG)
+    result = train_sft_rows(model, BASE.tokenizer, ROWS, [], CONFIG, folder, folder/'checkpoints')
     torch.save({n: p.detach() for n,p in model.named_parameters() if p.requires_grad}, folder/'final.pt')
     return result
 
@@ -44,46 +48,44 @@ def bits(folder): return torch.load(folder/'final.pt')
 def equal(a, b): return a.keys()==b.keys() and all(torch.equal(a[n], b[n]) for n in a)
 
 def steps_of(folder):
-    "Steps whose measurements are in the log"
-    try: return [json.loads(l)['step'] for l in (folder/'metrics.jsonl').read_text().splitlines() if '"loss"' in l]
-    except (OSError, ValueError, KeyError): return []
+    "How many steps have their measurements in the log"
+    try: return (folder/'metrics.jsonl').read_bytes().count(b'"loss"')
+    except OSError: return 0
 
-def seconds_a_step(folder, pid):
-    "How long a step takes, watched from outside; the child ends meanwhile"
-    seen = []
-    while (state := os.waitpid(pid, os.WNOHANG))==(0, 0):
-        for _ in steps_of(folder)[len(seen):]: seen.append(time.monotonic())
-        time.sleep(.002)
-    assert os.waitstatus_to_exitcode(state[1])==0
-    return (seen[-1]-seen[0])/(len(seen)-1)
+def hit(code):
+    "Was it the kill that ended this run?"
+    assert code in (0, -signal.SIGKILL), f'a run failed by itself: VERBOSE=1 shows why ({code})'
+    return code!=0
 
 def kill_within(pid, folder, step, wait):
     "Kill once this step was seen in the log and `wait` seconds have passed; is it hit?"
-    while max(steps_of(folder), default=0)<step:
-        if os.waitpid(pid, os.WNOHANG)!=(0, 0): return False
-        time.sleep(.001)
+    while steps_of(folder)<step:
+        if (state := os.waitpid(pid, os.WNOHANG))!=(0, 0): return hit(os.waitstatus_to_exitcode(state[1]))
+        time.sleep(.005)
     time.sleep(wait)
     os.kill(pid, signal.SIGKILL)
-    return ended(pid)==-signal.SIGKILL
+    return hit(ended(pid))
 
 def killed_at_random(work, n, seed):
-    "n runs, each killed a random moment after a random step (0: before the first) and resumed"
+    "n runs, each killed a random moment after a random step (0: before the first) and resumed; one that ends before its moment is run again"
     rng, whole = random.Random(seed), work/'whole'
-    whole.mkdir()
-    a_step = seconds_a_step(whole, child(lambda: train(whole)))
-    last = max(steps_of(whole))
-    at, killed, resumed, right = [], 0, 0, 0
-    for i in range(n):
-        folder, step = work/f'run{i}', rng.randrange(last-1)
-        folder.mkdir()
-        killed += kill_within(child(lambda folder=folder: train(folder)), folder, step, rng.random()*a_step)
-        whole_one = newest_whole(folder/'checkpoints')
-        resumed += whole_one is not None
-        at.append(max(steps_of(folder), default=0))
-        assert ended(child(lambda folder=folder: train(folder)))==0, f'run {i} of seed {seed} could not be resumed'
+    train(whole)
+    log = read_metrics(whole)
+    a_step = (as_time(log[-1]['time'])-as_time(log[0]['time'])).total_seconds()/(len(log)-1)
+    at, escaped, resumed, right = [], 0, 0, 0
+    gc.collect(); gc.freeze() # what is here now is no garbage of the forks'
+    while len(at)<n:
+        folder, step = work/f'run{len(at)}', rng.randrange(len(log)-1)
+        if not kill_within(child(lambda f=folder: train(f)), folder, step, rng.random()*a_step):
+            escaped += 1
+            shutil.rmtree(folder)
+            continue
+        resumed += newest_whole(folder/'checkpoints') is not None
+        at.append(steps_of(folder))
+        assert ended(child(lambda f=folder: train(f)))==0, f'run {len(at)} of seed {seed} could not be resumed'
         right += equal(bits(whole), bits(folder))
         shutil.rmtree(folder)
-    return dict(runs=n, killed=killed, resumed_from_a_checkpoint=resumed, bitwise_equal=right, steps=last, last_step_seen=at, ms_a_step=round(1000*a_step, 1), seed=seed)
+    return dict(runs=n, escaped=escaped, resumed_from_a_checkpoint=resumed, bitwise_equal=right, steps=len(log), last_step_seen=at, ms_a_step=round(1000*a_step, 1), seed=seed)
 
 class Boundaries:
     "Counts what a process does to the disk, and kills it at the n-th act"
@@ -102,7 +104,7 @@ class Boundaries:
 
 def killed_in_a_save(work, stride):
     "Fork at the third save, once for each boundary in it; each child dies there, and what it leaves is looked at"
-    from transformers import TrainerCallback
+    from transformers import Trainer, TrainerCallback
     found = dict(boundaries=0, died=0, previous=0, new=0, lost=0, resumed_equal=0, resumed=0)
     class Fork(TrainerCallback):
         def on_step_end(self, args, state, control, **kw):
@@ -132,17 +134,15 @@ def killed_in_a_save(work, stride):
                 last = newest_whole(copy/'checkpoints')
                 kind = {'checkpoint-2': 'previous', 'checkpoint-3': 'new'}.get(last.name if last else '', 'lost')
                 found[kind] += 1
-    real = floor.watched
-    def watched(trainer, *args):
-        real(trainer, *args)
+    begin = Trainer.train
+    def forking(trainer, *args, **kw):
         fork = Fork()
         fork.trainer = trainer
         trainer.add_callback(fork)
-    floor.watched = watched
-    whole = work/'whole'
-    whole.mkdir()
+        return begin(trainer, *args, **kw)
+    Trainer.train, whole = forking, work/'whole'
     train(whole)
-    floor.watched = real
+    Trainer.train = begin
     tries = [p for p in sorted(work.glob('at*'), key=lambda p: int(p.name[2:])) if not (p/'count').exists()]
     for folder in tries[::max(len(tries)//3, 1)][:3]:
         found['resumed'] += 1
@@ -156,5 +156,4 @@ if __name__=='__main__':
     p.add_argument('--seed', type=int, default=0)
     p.add_argument('--stride', type=int, default=1)
     a = p.parse_args()
-    import datasets, peft, trl.trainer.sft_trainer  # noqa: F401  so that every fork has them
     with tempfile.TemporaryDirectory() as d: print(json.dumps(killed_at_random(Path(d), a.n, a.seed) if a.what=='random' else killed_in_a_save(Path(d), a.stride)))

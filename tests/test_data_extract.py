@@ -141,10 +141,11 @@ def shop(tmp_path_factory):
     return FileProvider(save_telemetry(tmp_path_factory.mktemp('shop'), spans, notes)), spans, notes
 
 @pytest.mark.parametrize('agent_type', ['routing', 'concierge', 'support'])
-def test_a_pull_gives_what_the_pure_functions_give(shop, agent_type, monkeypatch):
-    p, spans, notes = shop
-    batches = p.span_batches
-    monkeypatch.setattr(p, 'span_batches', lambda *a: batches(*a, batch_size=7))
+def test_a_pull_gives_what_the_pure_functions_give(shop, agent_type):
+    class Dripping(FileProvider):
+        "Seven spans at a time"
+        def span_batches(self, *args): return super().span_batches(*args, batch_size=7)
+    p, spans, notes = Dripping(shop[0].path), *shop[1:]
     got, want = asyncio.run(pull(p, 'shop', agent_type)), extraction(spans, notes, agent_type)
     on_spans = extraction(spans, [a for a in notes if a.target=='span'], agent_type) # a pull asks for nothing else
     assert got==want and got.accounts==on_spans.accounts and got.annotations.kept==want.annotations.kept>0
@@ -214,6 +215,9 @@ def test_a_score_that_is_no_number_approves_and_rejects_nothing():
     from ftkit.spans import Annotation
     for score in (float('nan'), float('inf'), None): assert rate([Annotation('s', 'review', score=score)])=='annotation without label or score'
     assert rate([Annotation('s', 'review', score=1.), Annotation('s', 'review', score=float('nan'), identifier='b')]).score==1
+    for score in (float('nan'), float('inf')):
+        labelled = Annotation('s', 'review', label='approved', score=score, identifier='b')
+        assert rate([labelled]).approved and rate([labelled]).score is None and rate([Annotation('s', 'review', score=.8), labelled]).score==.8, 'a label counts, the score beside it does not'
 
 def test_annotations_of_searches_and_conversations_have_an_account_too():
     find = lambda i, docs: as_span(dict(span_id=i, trace_id='t', span_kind='RETRIEVER', attributes={'input.value': f'q{i}', 'retrieval.documents': docs}))

@@ -122,10 +122,14 @@ def test_an_id_can_be_shortened_while_it_is_clear(saved):
     with pytest.raises(FtkitError, match='none yet'): load_version('ds-1', root/'empty')
 
 def test_a_crash_while_saving_leaves_nothing(tmp_path, monkeypatch):
-    def full(*a, **k): raise OSError(28, 'No space left on device')
-    monkeypatch.setattr(InstructionDataset, 'save_parquet', full)
+    import pyarrow.parquet as pq
+    real, written = pq.write_table, []
+    def full(*a, **k):
+        if written: raise OSError(28, 'No space left on device')
+        written.append(real(*a, **k))
+    monkeypatch.setattr(pq, 'write_table', full) # the second file finds the disk full
     with pytest.raises(OSError, match='No space'): save_version(ROWS, root=tmp_path)
-    assert list(tmp_path.iterdir())==[]
+    assert written and list(tmp_path.iterdir())==[]
 
 def _save(root): return save_version(split({'sft': ROWS}), root=root).id
 

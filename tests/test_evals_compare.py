@@ -9,7 +9,7 @@ torch = pytest.importorskip('torch')
 torch.set_num_threads(1) # small models gain nothing from more, and lose a lot on a busy machine
 from ftkit.core import InstructionExample, PreferencePair, Triplet, home, plain
 from ftkit.data.split import certificate
-from ftkit.evals import compare as C
+from ftkit.evals import compare as C, stats as S
 from ftkit.experiment import as_attributes
 from ftkit.models import answer_ids, load_base, padded, quietly, to_ids
 from ftkit.tiny import random_base
@@ -112,6 +112,37 @@ def test_a_damaged_memory_is_made_again(base, adapter, tmp_path, monkeypatch):
     kept.write_text(kept.read_text()[:100])
     again = C.evaluate(base, adapter, ROWS[:8], **CPU)
     assert not again.details['base_from_cache'] and again.base_metrics==first.base_metrics
+
+
+@pytest.mark.parametrize('failed, known', [('no room', False), (None, True)])
+def test_answers_with_a_row_that_failed_are_not_kept(tmp_path, monkeypatch, failed, known):
+    monkeypatch.setenv('FTKIT_HOME', str(tmp_path/'home'))
+    assert [C.remembered('a question', lambda: dict(failed=[None, failed]))[1] for _ in range(2)]==[False, known]
+
+
+def likelihoods(rng, n, failed):
+    "What a model might have said about n pairs"
+    columns = dict(chosen=-rng.random(n), rejected=-rng.random(n), chosen_tokens=np.full(n, 3.), rejected_tokens=np.full(n, 2.))
+    return dict({k: [None if i in failed else float(x) for i,x in enumerate(v)] for k,v in columns.items()}, failed=['no room' if i in failed else None for i in range(n)])
+
+
+def test_a_row_that_one_could_not_read_is_left_out_for_both_and_with_its_session():
+    rng, rows = np.random.default_rng(0), [PreferencePair(f'q{n}', 'a', 'b', dict(session_id=f's{n//3}')) for n in range(60)]
+    sheets = likelihoods(rng, 60, {0, 1, 2}), likelihoods(rng, 60, {5})
+    found, both = C.judged(sheets, rows, 'preference', base='b', adapter='a').comparisons, [n for n in range(60) if n not in (0, 1, 2, 5)]
+    want = S.compare_paired(*([float(s['chosen'][n]>s['rejected'][n]) for n in both] for s in sheets), [f's{n//3}' for n in both])
+    assert (want.n, want.clusters)==(56, 19) and {k: found['accuracy'][k] for k in plain(want)}==plain(want)
+    p = [c['p_value'] for c in found.values()]
+    assert [c['p_holm'] for c in found.values()]==S.holm(p)!=p, 'several metrics are several chances of a false alarm'
+
+
+def test_a_card_shows_shares_and_gains_with_their_intervals():
+    rng, rows = np.random.default_rng(1), [PreferencePair(f'q{n}', 'a', 'b') for n in range(50)]
+    r = C.judged((likelihoods(rng, 50, {}), likelihoods(rng, 50, {})), rows, 'preference', base='b', adapter='a')
+    card, found = C.card_figures(r), r.comparisons['accuracy']
+    share = round(found['adapter']*50)
+    assert card['accuracy']==dict(value=share/50, **dict(zip(('low', 'high'), S.wilson(share, 50))), n=50) and card['margin']['low'] is None
+    assert card['gain in accuracy']==dict(value=found['difference'], low=found['low'], high=found['high'], n=50)
 
 
 def test_structured_and_free_text_are_measured_in_their_own_way(base, adapter):

@@ -47,6 +47,31 @@ def test_the_bootstrap_agrees_with_scipys(seed):
     assert np.allclose(S.paired_bootstrap(d), [ci.low, ci.high], atol=.03)
 
 
+def test_rows_repeated_within_a_session_change_no_p_value_and_no_interval():
+    d, sessions = np.random.default_rng(3).normal(.1, .3, 40).clip(-1, 1), np.repeat(np.arange(40), 5)
+    for measure in (S.sign_flip, S.paired_bootstrap, S.paired_interval): assert measure(np.repeat(d, 5), sessions)==pytest.approx(measure(d))
+    assert S.sign_flip([.5, .4, .3, -.1, .6, .2], ['a', 'a', 'b', 'b', 'c', 'c'])==pytest.approx(2/8, abs=.02), 'three sessions have eight ways to be swapped, and two are as large'
+
+
+def test_one_session_says_nothing_about_others(): assert S.paired_interval([.1, .2, .3], ['a']*3)==(-1, 1)
+
+
+def test_rows_that_never_differed_do_not_promise_that_few_are_enough(): assert S.required_n(0, .05)==S.required_n(.05, .05)>100
+
+
+def test_where_the_rows_could_not_tell_more_are_asked_for_than_there_are(): assert S.rows_needed(np.full(50, .5))==51
+
+
+@pytest.mark.parametrize('sessions, interval', [(10, S.paired_interval), (50, S.paired_bootstrap)])
+def test_scores_from_few_sessions_get_the_interval_that_does_not_resample_them(sessions, interval):
+    (a, b), names = np.random.default_rng(0).random((2, 100)), np.arange(100)%sessions
+    c = S.compare_paired(a, b, names)
+    assert (c.low, c.high)==pytest.approx(interval(b-a, names))
+
+
+def test_no_number_of_swaps_makes_a_p_value_of_zero(): assert S.sign_flip(np.full(200, .3), rounds=999)==1/1000
+
+
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
     "Right/wrong rows in sessions; the true difference is 0.05."
     hit = 0
@@ -133,7 +158,7 @@ def test_copies_keep_their_own_session():
     keys, sessions = ['a', 'b', 'a', 'c'], ['s1', 's2', 's1', 's2']
     assert S.first_of(sessions, keys)==['s1', 's2', 's2']
     c = S.compare_paired([0, 1, 0, 1], [1, 0, 1, 0], sessions, keys)
-    assert (c.n, c.clusters, c.difference)==(3, 2, pytest.approx(-1/3))
+    assert (c.n, c.clusters, c.difference)==(3, 2, pytest.approx(-1/3)) and c==S.compare_paired([0, 1, 1], [1, 0, 0], ['s1', 's2', 's2'])
 
 
 @pytest.mark.parametrize('n', [0, 1, 2, 8, 29])

@@ -199,10 +199,15 @@ def test_a_checked_adapter_loads_and_acts(trained):
     base, folder = trained
     assert hub.load_checked(base, folder).switchable
 
-def test_an_adapter_without_effect_is_refused_after_loading(trained, monkeypatch):
+def test_an_adapter_without_effect_is_refused_after_loading(trained, tmp_path):
+    import shutil
+    from safetensors.numpy import load_file, save_file
     base, folder = trained
-    monkeypatch.setattr(hub, 'effect', lambda model, prompt: 0.)
-    with pytest.raises(AdapterRefused, match='changes nothing') as e: hub.load_checked(base, folder)
+    faint = shutil.copytree(folder, tmp_path/'faint')
+    weights = load_file(faint/'adapter_model.safetensors')
+    save_file({k: v*(1e-30 if 'lora_B' in k else 1) for k,v in weights.items()}, faint/'adapter_model.safetensors') # not zero, and lost in every sum
+    write_passport(faint, str(base), base)
+    with pytest.raises(AdapterRefused, match='changes nothing') as e: hub.load_checked(base, faint)
     assert e.value.reason=='no effect'
 
 def test_nothing_is_loaded_when_the_files_are_refused(trained, tmp_path, monkeypatch):
@@ -211,5 +216,5 @@ def test_nothing_is_loaded_when_the_files_are_refused(trained, tmp_path, monkeyp
     spoiled = shutil.copytree(folder, tmp_path/'spoiled')
     from safetensors.numpy import save_file
     save_file(toy_weights(), spoiled/'adapter_model.safetensors')
-    monkeypatch.setattr('ftkit.models.load_base', lambda *a, **k: pytest.fail('it was loaded'))
+    monkeypatch.setattr('transformers.AutoModelForCausalLM.from_pretrained', lambda *a, **k: pytest.fail('it was loaded'))
     with pytest.raises(AdapterRefused): hub.load_checked(base, spoiled)

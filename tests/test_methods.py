@@ -67,6 +67,19 @@ def cut(folder, to):
     shutil.copytree(half, to/'checkpoints'/half.name)
     return int(half.name.split('-')[1])
 
+# supervised
+
+@pytest.mark.parametrize('shared', [True, False], ids=['shared', 'plain'])
+def test_accumulated_batches_of_uneven_answers_give_the_gradient_of_one(tmp_path, shared):
+    base = base_of(tmp_path/'base', 'Mistral', hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, sliding_window=None if shared else 4) # looks back four tokens, a tree further
+    uneven = [InstructionExample('Say it.', f'q{n}', 'yes' if n%2 else 'no, and this is the long story of why not') for n in range(4)]
+    log = {}
+    for name,more in (('one', dict(batch_size=4)), ('two', dict(batch_size=2, gradient_accumulation=2)), ('four', dict(batch_size=1, gradient_accumulation=4))):
+        _, result = trained(train_sft_rows, uneven, tmp_path/name, config(epochs=1, save_steps=1, **more), base=base)
+        assert (result['computation']=='shared')==shared
+        log[name] = [read_metrics(tmp_path/name)[0][k] for k in ('loss', 'grad_norm')]
+    assert log['two']==pytest.approx(log['one'], rel=.01) and log['four']==pytest.approx(log['one'], rel=.01)
+
 # ranking
 
 def test_the_ranking_loss_is_the_sum_written_out():
@@ -326,6 +339,24 @@ def test_a_run_killed_in_its_second_step_ends_in_the_same_bits(tmp_path):
     assert same(whole, ends(half, todo))
     again = [m for m in read_metrics(half) if 'loss' in m]
     assert again and all('reward_margin' in m for m in again), 'the finished step was repeated'
+
+def test_a_finished_step_that_was_damaged_is_trained_again(tmp_path):
+    from safetensors.torch import load_file, save_file
+    conf = config(epochs=1)
+    folder, todo = job(tmp_path, 'sft', conf, examples=SHOP[:8])
+    def ends():
+        torch.manual_seed(0)
+        with quiet(): run_steps(folder, todo, conf)
+        return load_file(folder/'adapter'/'adapter_model.safetensors')
+    whole, done = ends(), folder/'checkpoints'/'step0'/'done'/'adapter_model.safetensors'
+    save_file({k: v+1 for k,v in load_file(done).items()}, done)
+    assert same(whole, ends())
+
+def test_a_run_that_would_not_fit_is_refused_before_its_first_step(tmp_path):
+    conf = config(batch_size=512, memory=256)
+    folder, todo = job(tmp_path, 'sft', conf, examples=SHOP[:4])
+    with pytest.raises(FtkitError, match=r'training needs about [\d,]+ MB and memory=256; lower batch_size \(512\)'): run_steps(folder, todo, conf)
+    assert not (folder/'checkpoints').exists() and not (folder/'metrics.jsonl').exists()
 
 # LoRA, QLoRA, full
 

@@ -1,12 +1,12 @@
 "Adapters from elsewhere: refused before torch or PEFT opens them, each for its own reason."
-import json, shutil, struct, subprocess, sys
+import json, os, shutil, struct, subprocess, sys
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from safetensors.numpy import load_file, save_file
 from adapters import TARGETS, toy_adapter, toy_base, toy_weights
 from ftkit.core import FtkitError, read_json, write_json
-from ftkit.passport import AdapterRefused, add_figures, check_adapter, inventory, public_name, read_passport, tensor_table, tokenizer_hashes, weights_hash, write_passport
+from ftkit.passport import AdapterRefused, add_figures, check_adapter, check_json, inventory, public_name, read_passport, tensor_table, tokenizer_hashes, weights_hash, write_passport
 from ftkit.models import load
 from ftkit.tiny import tiny_base
 
@@ -25,6 +25,11 @@ def tensors(folder, change):
     w = load_file(folder/'adapter_model.safetensors')
     save_file(change(w) or w, folder/'adapter_model.safetensors')
 def header(folder, n): p = folder/'adapter_model.safetensors'; p.write_bytes(struct.pack('<Q', n)+p.read_bytes()[8:])
+def long_header(folder):
+    p = folder/'adapter_model.safetensors'
+    raw, n = p.read_bytes(), 17<<20
+    start = 8+int.from_bytes(raw[:8], 'little')
+    p.write_bytes(struct.pack('<Q', n)+raw[8:start].ljust(n)+raw[start:])
 def as_archive(folder):
     shutil.make_archive(str(folder.parent/'packed'), 'zip', folder)
     shutil.move(folder.parent/'packed.zip', folder/'adapter_model.safetensors')
@@ -44,6 +49,8 @@ CASES = { # name -> what is done to a good adapter, the reason it is refused for
     'a rank pattern that the weights do not have': (lambda f: config(f, rank_pattern={'q_proj': 1024}), 'rank'),
     'a huge header': (lambda f: header(f, 1<<62), 'header'),
     'a negative header': (lambda f: header(f, 2**64-1), 'header'),
+    'a header that fills the memory': (long_header, 'header'),
+    'a pipe': (lambda f: os.mkfifo(f/'notes.txt'), 'file'),
     'an extra script': (lambda f: (f/'modeling.py').write_text('import os'), 'code'),
     'a file of no known kind': (lambda f: (f/'notes.dat').write_text('x'), 'file'),
     'a thousand files': (lambda f: [(f/f'{i}.txt').write_text('x') for i in range(1000)], 'file'),
@@ -94,8 +101,8 @@ def test_it_is_refused_for_its_own_reason_also_by_load_before_anything_is_read(n
     spoil, expected = CASES[name]
     spoil(adapter)
     assert reason(adapter, base)==expected
-    monkeypatch.setattr('ftkit.models.load_base', lambda *a, **k: pytest.fail('the base was read'))
-    monkeypatch.setattr('ftkit.models.add_adapter', lambda *a, **k: pytest.fail('the adapter was read'))
+    monkeypatch.setattr('transformers.AutoModelForCausalLM.from_pretrained', lambda *a, **k: pytest.fail('the base was read'))
+    monkeypatch.setattr('peft.PeftModel.from_pretrained', lambda *a, **k: pytest.fail('the adapter was read'))
     with pytest.raises(AdapterRefused) as e: load(base, adapter)
     assert e.value.reason==expected
 
@@ -116,9 +123,16 @@ def test_a_good_adapter_passes(adapter, base):
 
 def test_another_base_of_the_same_shape_is_refused(adapter, tmp_path): assert reason(adapter, toy_base(tmp_path/'twin', seed=1))=='base'
 
-def test_another_base_name_is_refused(adapter, tmp_path):
+def test_another_base_name_is_refused(adapter, base, tmp_path):
     assert reason(adapter, 'acme/large')=='base'
     assert reason(toy_adapter(tmp_path/'bare'), 'acme/large')=='base'
+    write_passport(toy_adapter(tmp_path/'plain'), 'tiny-one', base) # PEFT's own entry is not looked at for a name without an owner
+    assert check_adapter(tmp_path/'plain', 'tiny-one') and reason(tmp_path/'plain', 'tiny-two')=='base'
+
+def test_json_that_is_too_large_is_not_read(tmp_path):
+    write_json(tmp_path/'a.json', dict(a='x'*100))
+    with pytest.raises(AdapterRefused, match='larger than') as e: check_json('a.json', tmp_path/'a.json', 50)
+    assert e.value.reason=='config' and check_json('a.json', tmp_path/'a.json')
 
 def test_another_tokenizer_or_template_of_the_base_is_refused(adapter, base):
     tok = read_json(base/'tokenizer.json')

@@ -33,6 +33,24 @@ OUT = [('learning_rate', 0, 'above 0'), ('learning_rate', .2, 'to 0.1'), ('epoch
 def test_a_value_out_of_range_is_refused_with_the_range(field, value, accepted):
     assert field in refused(**{field: value}) and accepted in refused(**{field: value})
 
+ANY = None
+RANGES = dict( # refused, accepted, accepted, refused
+    approval_threshold=(-.01, 0, 1, 1.01), min_sft_examples=(0, 1, 10**6, ANY), min_dpo_pairs=(0, 1, 10**6, ANY), min_triplets=(0, 1, 10**6, ANY), min_turns_per_session=(0, 1, 1000, 1001), test_days=(0, .01, 3650, 3651), test_set_size=(0, 1, 100_000, 100_001),
+    epochs=(0, 1, 1000, 1001), batch_size=(0, 1, 4096, 4097), gradient_accumulation=(0, 1, 4096, 4097), learning_rate=(0, 1e-9, .1, .1001), warmup_ratio=(-.01, 0, .5, .51), weight_decay=(-.01, 0, 1, 1.01), max_length=(15, 16, 10_000_000, 10_000_001), beta=(0, 1e-3, 10, 10.1), margin=(0, 1e-3, 10, 10.1), seed=(-1, 0, 2**32-1, 2**32),
+    lora_r=(0, 1, 256, 257), lora_alpha=(0, 1, 1024, 1025), lora_dropout=(-.01, 0, .1, .11), save_steps=(0, 1, 10**9, ANY), eval_steps=(0, 1, 10**9, ANY), keep_checkpoints=(0, 1, 1000, 1001), patience=(0, 1, 1000, 1001), logging_steps=(0, 1, 100_000, 100_001),
+    gpu_count=(0, 1, 64, 65), cpu=(0, 1, 1024, 1025), memory=(255, 256, 10**7, ANY), timeout=(0, 1, 10**7, ANY))
+
+def test_every_number_has_its_range():
+    kinds = {k: {o.get('type') for o in f.get('anyOf', [f]) if 'enum' not in o} for k,f in OrchestrationConfig.model_json_schema()['properties'].items()}
+    assert set(RANGES)=={k for k,types in kinds.items() if types & {'integer', 'number'}}
+    def said(**field): # what is wrong with the number itself; it may still be one that has no effect here
+        try: plan(**field)
+        except FtkitError as e: return [l for l in str(e).splitlines() if ': got' in l]
+        return []
+    for k,(low, least, most, high) in RANGES.items():
+        for v in (least, most): assert not said(**{k: v}), f'{k}={v} is refused'
+        for v in (low, high): assert v is ANY or said(**{k: v}), f'{k}={v} is accepted'
+
 def test_every_wrong_field_is_named_at_once_and_unknown_ones_get_the_nearest():
     said = refused(learning_rat=1e-4, epoch=2, lora_r=1000, quantum=1)
     assert 'did you mean learning_rate' in said and 'did you mean epochs' in said and 'lora_r: got 1000' in said and 'quantum: there is no such field' in said
@@ -81,7 +99,7 @@ class Walk:
         return how if how=='full' else plain({k: getattr(model.peft_config['default'], k) for k in ('r', 'lora_alpha', 'lora_dropout', 'target_modules')})
     def callbacks(self, c):
         held = []
-        trainer = SimpleNamespace(remove_callback=lambda c: None, add_callback=held.append, callback_handler=SimpleNamespace(callbacks=held), training_step=None, args=SimpleNamespace())
+        trainer = SimpleNamespace(model=SimpleNamespace(), remove_callback=lambda c: None, add_callback=held.append, callback_handler=SimpleNamespace(callbacks=held), training_step=None, args=SimpleNamespace())
         watched(trainer, self.tmp, c, self.tmp)
         return {type(h).__name__: {k: v for k,v in vars(h).items() if isinstance(v, int)}|({'kept': h.on_save.__closure__ and sorted(x.cell_contents for x in h.on_save.__closure__ if isinstance(x.cell_contents, int))} if hasattr(h.on_save, '__closure__') else {}) for h in held}
     def extracted(self, c):

@@ -6,7 +6,10 @@ from families import tokenizer
 
 from ftkit.core import ConversationTrajectory, ConversationTurn, FtkitError, InstructionExample, PreferencePair
 from ftkit.shared import IGNORED
+from ftkit.train.dpo import train_dpo_rows
 from ftkit.train.preflight import encode, inspect_rows, preview, refuse_unless_clean, show_tokens
+from ftkit.train.ranking import train_ranking_rows
+from ftkit.train.sft import train_sft_rows
 
 TOK = tokenizer('tiny')
 ONE = InstructionExample('Route <b>it</b>.', 'where\nis it?', 'delivery')
@@ -42,10 +45,15 @@ def test_the_preview_counts_names_and_colours():
 def test_a_preview_says_when_length_tells_chosen_from_rejected():
     assert any('length tells' in n for n in preview([PreferencePair(f'q{n}', 'a long answer', 'no') for n in range(12)], TOK).notes)
 
-def test_a_tokenizer_that_loses_a_letter_is_refused():
+def test_a_tokenizer_that_loses_a_letter_is_refused(tmp_path):
     class Deaf:
         def __getattr__(self, name): return getattr(TOK, name)
         def __call__(self, *a, **k): return TOK(*[x.replace('é', 'e') if isinstance(x, str) else x for x in a], **k)
     record = InstructionExample('', 'q', 'café au lait')
     refuse_unless_clean(inspect_rows([encode(record, TOK)], TOK))
     with pytest.raises(FtkitError, match='what is learned is not what was approved'): refuse_unless_clean(inspect_rows([encode(record, Deaf())], TOK))
+    with pytest.raises(FtkitError, match='the pre-flight refuses these rows:\n- 1 of 2 rows: what is learned is not'): train_sft_rows(None, Deaf(), [ONE], [record], None, tmp_path, tmp_path)
+
+@pytest.mark.parametrize('train', [train_sft_rows, train_dpo_rows, train_ranking_rows])
+def test_every_method_asks_the_pre_flight_before_it_looks_at_a_model(tmp_path, train):
+    with pytest.raises(FtkitError, match='Cannot train with empty dataset'): train(None, TOK, [], [], None, tmp_path, tmp_path)

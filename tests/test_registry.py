@@ -82,6 +82,13 @@ def test_files_that_are_not_on_this_machine_are_named_as_such(registry, folder, 
     a = add(registry, folder, adapter_uri='file:///shared/a')
     with pytest.raises(FtkitError, match='not on this machine.*download file:///shared/a'): AdapterRegistry(registry.url, tmp_path/'elsewhere').activate_adapter(a)
 
+def test_files_are_put_back_from_the_right_copy_only(registry, folder, tmp_path):
+    here, record = AdapterRegistry(registry.url, tmp_path/'elsewhere'), registry.get_adapter(add(registry, folder))
+    record = here.get_adapter(record.id)
+    with pytest.raises(FtkitError, match='not what was registered as acme/router@1.0.0'): here.restore(record, toy_adapter(tmp_path/'b', seed=5))
+    with pytest.raises(FtkitError, match='not on this machine'): here.verify(record)
+    assert here.restore(record, folder)==here.verify(record)
+
 def test_versions_never_change_and_the_next_one_is_free(registry, tmp_path):
     several(registry, tmp_path, 3)
     assert [r.version for r in registry.list_adapters('acme')]==['1.0.0', '1.0.1', '1.0.2']
@@ -89,6 +96,7 @@ def test_versions_never_change_and_the_next_one_is_free(registry, tmp_path):
     add(registry, toy_adapter(tmp_path/'c', seed=10), '1.0.3')
     assert registry.get_adapter(add(registry, toy_adapter(tmp_path/'d', seed=11))).version=='1.0.5'
     with pytest.raises(FtkitError, match='versions never change'): add(registry, toy_adapter(tmp_path/'e', seed=12), '1.0.3')
+    with pytest.raises(FtkitError, match="version 'latest' does not start with a digit"): add(registry, tmp_path/'e', 'latest')
     assert add(registry, toy_adapter(tmp_path/'c', seed=10), '1.0.3')==registry.get_version('acme', 'router', '1.0.3').id
 
 def test_a_run_that_did_not_hear_the_answer_repeats_the_call(registry, folder, tmp_path):
@@ -304,7 +312,7 @@ def calls(registry, theirs, name):
 def test_150_hostile_names_through_every_entry_point_escape_nowhere(tmp_path, monkeypatch):
     monkeypatch.setenv('FTKIT_HOME', str(tmp_path/'inside'/'home'))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reg, 'fsync', lambda path: None) # thousands of registrations; crashes have their own tests
+    monkeypatch.setattr(os, 'fsync', lambda fd: None) # thousands of registrations; crashes have their own tests
     (tmp_path/'inside').mkdir()
     folder = toy_adapter(tmp_path/'inside'/'adapter')
     registry = AdapterRegistry(f'sqlite:///{tmp_path}/inside/registry.db', tmp_path/'inside'/'registry')
@@ -331,15 +339,13 @@ def test_150_hostile_names_through_every_entry_point_escape_nowhere(tmp_path, mo
     print(f'{len(texts[::1 if FULL else 4])+len(odd)} names, {made+refused} calls, {refused} refused, 0 escapes')
 
 def test_a_folder_swapped_for_a_link_while_it_is_copied_is_refused(registry, folder, monkeypatch):
-    listed = reg.inventory
-    def swap(f):
-        names = listed(f)
-        if Path(f)==folder and not (folder/'adapter_config.json').is_symlink():
-            (folder/'adapter_config.json').unlink(); (folder/'adapter_config.json').symlink_to('/etc/passwd')
-        return names
-    monkeypatch.setattr(reg, 'inventory', swap)
+    opened, swapped = os.open, folder/'adapter_config.json'
+    def swap(path, *args, **kw):
+        if path==folder and not swapped.is_symlink(): swapped.unlink(); swapped.symlink_to('/etc/passwd') # its files were listed, and none is open yet
+        return opened(path, *args, **kw)
+    monkeypatch.setattr(os, 'open', swap)
     with pytest.raises(FtkitError, match='changed while it was copied'): add(registry, folder)
-    assert registry.list_adapters('acme')==[]
+    assert swapped.is_symlink() and registry.list_adapters('acme')==[]
 
 # ---- many processes
 
@@ -485,8 +491,8 @@ def test_a_crash_at_each_step_of_registering_leaves_all_or_nothing(point, url, t
 
 def test_a_full_disk_leaves_nothing_and_says_so(registry, folder, monkeypatch):
     import errno
-    def full(path): raise OSError(errno.ENOSPC, 'No space left on device')
-    monkeypatch.setattr(reg, 'fsync', full)
+    def full(fd): raise OSError(errno.ENOSPC, 'No space left on device')
+    monkeypatch.setattr(os, 'fsync', full)
     with pytest.raises(FtkitError, match='No space left.*make room'): add(registry, folder)
     assert registry.list_adapters('acme')==[] and list((registry.root/'staging').iterdir())==[]
 
@@ -494,6 +500,7 @@ def test_sweeping_waits_for_nobody_and_takes_nothing_in_use(registry, folder, tm
     a = add(registry, folder)
     with reg.staged(registry.root, toy_adapter(tmp_path/'b', seed=5)) as (stage, _):
         assert sweep(registry)==[] and stage.is_dir()
+        assert add(registry, folder, name='other') and stage.is_dir(), 'one who registers takes another\'s copy away'
     orphan = registry.root/'blobs'/'00'/('0'*64)
     orphan.mkdir(parents=True)
     assert sweep(registry)==[orphan.name] and registry.verify(registry.get_adapter(a))

@@ -7,7 +7,7 @@ import torch
 from families import REFUSED, TRAINED, tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from ftkit.core import ConversationTrajectory, ConversationTurn, FtkitError, InstructionDataset, InstructionExample, PreferencePair
+from ftkit.core import ConversationTrajectory, ConversationTurn, FtkitError, InstructionDataset, InstructionExample, PreferencePair, write_json
 from ftkit.data.formats import prompt_of, tools_of
 from ftkit.models import closing_id, load, load_base, render, to_ids
 from ftkit.plan import OrchestrationConfig
@@ -235,13 +235,17 @@ def test_16_a_shortened_prompt_is_counted_and_named():
     assert fitted.shortened==(1,) and 'rows 1' in fitted.notes('examples')[0] and len(encode(fitted.kept[1], tok))<=100
     assert learned(encode(fitted.kept[1], tok), tok)==['On its way<|im_end|>'] and fitted.account.kept==2
 
-def test_17_the_length_asked_for_is_the_length_there_is():
+def test_17_the_length_asked_for_is_the_length_there_is(tmp_path):
     tok = tokenizer('tiny')
     long = asked('word '*1400)
     seen = preview([long], tok, 1800)
     assert 1024<seen.longest<=1800 and len(tree_collator(0)(list(sft_columns([encode(long, tok)])))['input_ids'][0])>1024
     with pytest.raises(FtkitError, match='left out'): fit_rows([long], tok, 512)
     with pytest.raises(FtkitError, match='more than the 2,048 tokens'): row_limit(_config(max_length=4096), random_base())
+    search = dict(model_type='embedding', agent_type=None, modality='text')
+    for name,holds in (('config', dict(max_position_embeddings=512)), ('sentence_bert_config', dict(max_seq_length=128))): write_json(tmp_path/f'{name}.json', holds)
+    assert row_limit(_config(**search), tmp_path)==128 and row_limit(_config(), tmp_path)==512
+    with pytest.raises(FtkitError, match='more than the 128 tokens'): row_limit(_config(**search, max_length=256), tmp_path)
 
 def test_18_rows_in_one_tree_do_not_see_each_other():
     base = load_base(random_base(), dtype='float32', device='cpu')

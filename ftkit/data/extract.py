@@ -195,7 +195,7 @@ def _settled(votes, policy):
 # %% ../../nbs/20_data.extract.ipynb #09c440d0
 def _decided(approved, said, kind, policy):
     won = sorted((a for a,v in said if v==approved), key=_when)
-    scores = [a.score for a in won if a.score is not None]
+    scores = [a.score for a in won if not missing(a.score)]
     fixes = [c for a,_ in sorted(said, key=lambda av: _when(av[0])) if (c := policy.correction(a))]
     who = tuple(sorted({who_said(a) for a in won}))
     return Rating(approved, sum(scores)/len(scores) if scores else None, ', '.join(who), kind, fixes[-1] if fixes else None, won[-1].updated_at or won[-1].created_at, who)

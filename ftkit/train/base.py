@@ -444,6 +444,7 @@ def watched(
         nan.check_loss(float(loss), trainer.args, trainer.state)
         return loss
     trainer.training_step, trainer.args.output_dir = look, str(Path(store)/ASIDE)
+    trainer.create_model_card = trainer.model.create_or_update_model_card = lambda *args, **kw: None
 
 def _callback(trainer, name): return next(c for c in trainer.callback_handler.callbacks if type(c).__name__==name)
 def _early(trainer): return _callback(trainer, 'StopEarly')
