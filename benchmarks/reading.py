@@ -209,7 +209,7 @@ def growth(a, report):
     folders = {n: store(a.stores, n) for n in (*a.sizes, *a.large)}
     for n in a.sizes: pull(providers(folders[n])[0])
     took = m.in_turn({n: (lambda n=n: pull(providers(folders[n])[0])) for n in a.sizes}, a.rounds)
-    mb = {n: median(m.child(__file__, 'read_peak', str(folders[n])) for _ in range(min(a.rounds, 3))) for n in (*a.sizes, *a.large)}
+    mb = {n: median(m.child(__file__, 'read_peak', str(folders[n])) for _ in range(a.rounds)) for n in (*a.sizes, *a.large)}
     took.update(m.in_turn({n: (lambda n=n: pull(providers(folders[n])[0])) for n in a.large}, 1))
     found = [dict(spans=n, seconds=median(took[n]), memory_mb=mb[n]) for n in folders]
     slopes = [m.exponent(a.sizes, [took[n][i] for n in a.sizes]) for i in range(a.rounds)]

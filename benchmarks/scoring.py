@@ -109,7 +109,7 @@ def evaluation(a, report):
             known.append(evaluated(folder, two, records).details['base_from_cache'])
         took = m.in_turn(dict(first=lambda: evaluated(folder, one, records, forget=True), second=second), a.rounds, warm=0)
         if not all(known): raise AssertionError('the base was asked again')
-        mb = [(m.child(__file__, 'peak_of', 'evaluation', a.layers, a.rows, a.system, one), m.child(__file__, 'peak_of', 'base', a.layers, a.rows, a.system)) for _ in range(min(a.rounds, 3))]
+        mb = [(m.child(__file__, 'peak_of', 'evaluation', a.layers, a.rows, a.system, one), m.child(__file__, 'peak_of', 'base', a.layers, a.rows, a.system)) for _ in range(a.rounds)]
     finally: shutil.rmtree(place, ignore_errors=True)
     more = dict(layers=a.layers, items=a.rows)
     report.keep(m.row('Evaluating a second adapter, share of the first', 'the first adapter', m.ratios(took, 'second', 'first'), .55, better=False, seconds={k: median(v) for k,v in took.items()}, **more),
