@@ -101,7 +101,7 @@ def peak_of(what, layers, n, system, adapter=None):
 def evaluation(a, report):
     "A first and a second adapter of one base."
     folder, records = smol(a.layers), rows(a.rows, a.system)
-    place = tempfile.mkdtemp(prefix='ftkit-benchmark-')
+    place, few = tempfile.mkdtemp(prefix='ftkit-benchmark-'), min(a.rows, 16) # more rows are more batches, not larger ones
     try:
         one, two = adapters(folder, place)
         known = []
@@ -109,11 +109,11 @@ def evaluation(a, report):
             known.append(evaluated(folder, two, records).details['base_from_cache'])
         took = m.in_turn(dict(first=lambda: evaluated(folder, one, records, forget=True), second=second), a.rounds, warm=0)
         if not all(known): raise AssertionError('the base was asked again')
-        mb = [(m.child(__file__, 'peak_of', 'evaluation', a.layers, a.rows, a.system, one), m.child(__file__, 'peak_of', 'base', a.layers, a.rows, a.system)) for _ in range(a.rounds)]
+        mb = [(m.child(__file__, 'peak_of', 'evaluation', a.layers, few, a.system, one), m.child(__file__, 'peak_of', 'base', a.layers, few, a.system)) for _ in range(a.rounds)]
     finally: shutil.rmtree(place, ignore_errors=True)
     more = dict(layers=a.layers, items=a.rows)
     report.keep(m.row('Evaluating a second adapter, share of the first', 'the first adapter', m.ratios(took, 'second', 'first'), .55, better=False, seconds={k: median(v) for k,v in took.items()}, **more),
-        m.row('Peak memory of base and adapter over that of the base', 'the base alone, asked the same', [x/y for x,y in mb], 1.1, better=False, mb=dict(evaluation=median(x for x,_ in mb), base=median(y for _,y in mb)), **more))
+        m.row('Peak memory of base and adapter over that of the base', 'the base alone, asked the same', [x/y for x,y in mb], 1.1, better=False, mb=dict(evaluation=median(x for x,_ in mb), base=median(y for _,y in mb)), **dict(more, items=few)))
 
 
 PARTS = dict(labels=labels, evaluation=evaluation)
@@ -126,7 +126,7 @@ def main():
     ap.add_argument('--items', type=int, default=16)
     ap.add_argument('--each', type=int, default=1, help='items that are timed with one forward per label')
     ap.add_argument('--counts', type=int, nargs='+', default=[2, 4, 8, 16], help='labels of the curve')
-    ap.add_argument('--rows', type=int, default=16, help='rows of the evaluation')
+    ap.add_argument('--rows', type=int, default=100, help='rows of the evaluation')
     a = ap.parse_args()
     if a.smallest: a.layers, a.system, a.items, a.rounds, a.counts, a.rows = 1, 64, 2, 1, [2], 4
     import torch

@@ -331,10 +331,10 @@ def growth(a, report):
     records = examples(max(a.sizes))
     train('ftkit', 'sft', tiny_base(), records[:8])
     took = m.in_turn({n: (lambda n=n: train('ftkit', 'sft', tiny_base(), records[:n])) for n in a.sizes}, a.rounds, warm=0)
-    mb = {n: m.child(__file__, 'peak_of_rows', n) for n in a.sizes}
-    found = [dict(rows=n, seconds=median(took[n]), memory_mb=mb[n]) for n in a.sizes]
+    mb = m.in_turn({n: (lambda n=n: float(m.child(__file__, 'peak_of_rows', n))) for n in a.sizes}, a.rounds, warm=0)
+    found = [dict(rows=n, seconds=median(took[n]), memory_mb=median(mb[n])) for n in a.sizes]
     slopes = [m.exponent(a.sizes, [took[n][i] for n in a.sizes]) for i in range(a.rounds)]
-    report.keep(m.row('Training time against rows, exponent', 'four sizes', slopes, 1.1, better=False), m.row('Training memory against rows, exponent', 'four sizes', [m.exponent(a.sizes, [mb[n] for n in a.sizes])], .1, better=False),
+    report.keep(m.row('Training time against rows, exponent', 'four sizes', slopes, 1.1, better=False), m.row('Training memory against rows, exponent', 'four sizes', [m.exponent(a.sizes, [mb[n][i] for n in a.sizes]) for i in range(a.rounds)], .1, better=False),
         **{'Training by rows': dict(against='ftkit-tiny, batch of 8', x='rows', y='seconds', points=found)})
 
 
