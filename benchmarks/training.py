@@ -200,7 +200,7 @@ def tokens_of(records, batch=8):
     rows = sft_rows(records[:batch], tokenizer())
     trees = share([(r.input_ids, r.labels) for r in rows])
     padded = len(rows)*max(map(len, rows))
-    ours = sum(map(len, trees)) if len(trees)==1 else padded
+    ours = len(trees)*max(map(len, trees))
     return dict(padded=padded, ours=ours, learned=sum(r.learned for r in rows), limit=padded/ours)
 
 
