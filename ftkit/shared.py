@@ -9,6 +9,7 @@ __all__ = ['IGNORED', 'PAIRS', 'Tree', 'tree', 'common_prefix', 'share', 'collat
 # %% ../nbs/34_shared.ipynb #6d534d98
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate, combinations
 
 from .core import FtkitError
 
@@ -63,10 +64,10 @@ def _groups(lengths, room): # neighbours that fit into this room together
         groups[-1].append(i); left -= n
     return groups
 
-def _layout(start, lengths, most): # the cheapest (cost, groups) of those where the first tree holds one row, two rows, ...
-    found = []
-    for j in range(1, len(lengths)+1):
-        groups = _groups(lengths, max(max(lengths), sum(lengths[:j])))
+def _layout(start, lengths, most): # the cheapest (cost, groups) of those where some tree is just as wide as its rows
+    found, ends = [], [0, *accumulate(lengths)]
+    for room in {b-a for a,b in combinations(ends, 2)}:
+        groups = _groups(lengths, max(room, max(lengths)))
         width = start+max(sum(lengths[i] for i in g) for g in groups)
         if width<=most: found.append((_cost(len(groups), width), groups))
     return min(found, default=(float('inf'), []))
