@@ -1,4 +1,4 @@
-"""Scoring closed answers and evaluating adapters. Usage: python benchmarks/scoring.py [--only labels evaluation]
+"""Scoring closed answers and evaluating adapters. Usage: python benchmarks/scoring.py [--only labels evaluation memory]
 
 SmolLM-135M's configuration with random weights and 12 layers, in 32 bits; a system prompt of 384 tokens, 40 tokens of question, 16 labels of up to 7 tokens and their end.
 `score_labels` gives the exact probability of every label. It is timed against one forward per label (`share=False`: the same function, padded batches of 8, the head
@@ -87,11 +87,11 @@ def evaluated(folder, adapter, records, forget=False):
 
 
 def peak_of(what, layers, n, system, adapter=None):
-    "Megabytes that an evaluation, or asking the base alone the same, adds to a process."
+    "Megabytes that an evaluation, or asking the base alone the same, adds to a process that has its libraries."
     import torch
     from ftkit.evals.compare import fill_sheet, labels_of
     from ftkit.models import load
-    import peft, transformers # noqa: F401, E401
+    import peft, scipy.stats, transformers # noqa: F401, E401
     torch.set_num_threads(1)
     records, folder = rows(n, system), smol(layers)
     if what=='evaluation': return m.growth(lambda: evaluated(folder, adapter, records, forget=True))
@@ -109,14 +109,25 @@ def evaluation(a, report):
             known.append(evaluated(folder, two, records).details['base_from_cache'])
         took = m.in_turn(dict(first=lambda: evaluated(folder, one, records, forget=True), second=second), a.rounds, warm=0)
         if not all(known): raise AssertionError('the base was asked again')
-        mb = [(m.child(__file__, 'peak_of', 'evaluation', a.layers, a.rows, a.system, one), m.child(__file__, 'peak_of', 'base', a.layers, a.rows, a.system)) for _ in range(min(a.rounds, 3))]
     finally: shutil.rmtree(place, ignore_errors=True)
-    more = dict(layers=a.layers, items=a.rows)
-    report.keep(m.row('Evaluating a second adapter, share of the first', 'the first adapter', m.ratios(took, 'second', 'first'), .55, better=False, seconds={k: median(v) for k,v in took.items()}, **more),
-        m.row('Peak memory of base and adapter over that of the base', 'the base alone, asked the same', [x/y for x,y in mb], 1.1, better=False, mb=dict(evaluation=median(x for x,_ in mb), base=median(y for _,y in mb)), **more))
+    report.keep(m.row('Evaluating a second adapter, share of the first', 'the first adapter', m.ratios(took, 'second', 'first'), .55, better=False, note=PER_RUN, seconds={k: median(v) for k,v in took.items()}, layers=a.layers, items=a.rows))
 
 
-PARTS = dict(labels=labels, evaluation=evaluation)
+def memory(a, report):
+    "An evaluation of base and adapter against asking the base alone, each in a process of its own."
+    folder, place, n = smol(a.layers), tempfile.mkdtemp(prefix='ftkit-benchmark-'), min(a.rows, 16) # more rows are more batches, not larger ones
+    try:
+        one, = adapters(folder, place, 1)
+        mb = [(m.child(__file__, 'peak_of', 'evaluation', a.layers, n, a.system, one), m.child(__file__, 'peak_of', 'base', a.layers, n, a.system)) for _ in range(a.rounds)]
+    finally: shutil.rmtree(place, ignore_errors=True)
+    report.keep(m.row('Peak memory of base and adapter over that of the base', 'the base alone, asked the same', [x/y for x,y in mb], 1.1, better=False, note=ONE_MODEL, mb=dict(evaluation=median(x for x,_ in mb), base=median(y for _,y in mb)), layers=a.layers, items=n))
+
+
+PER_RUN = "what does not depend on the number of rows (loading the model, the adapter's eight timed answers and two of the base) is the same for every adapter; it weighs less the more rows there are"
+
+ONE_MODEL = "the base is in memory once: a second one would add its weights, 135 MB here. What is on top is the adapter, a second sheet of answers, the timed answers and what the allocator keeps between them; it varies from round to round"
+
+PARTS = dict(labels=labels, evaluation=evaluation, memory=memory)
 
 
 def main():
@@ -126,7 +137,7 @@ def main():
     ap.add_argument('--items', type=int, default=16)
     ap.add_argument('--each', type=int, default=1, help='items that are timed with one forward per label')
     ap.add_argument('--counts', type=int, nargs='+', default=[2, 4, 8, 16], help='labels of the curve')
-    ap.add_argument('--rows', type=int, default=16, help='rows of the evaluation')
+    ap.add_argument('--rows', type=int, default=100, help='rows of the evaluation')
     a = ap.parse_args()
     if a.smallest: a.layers, a.system, a.items, a.rounds, a.counts, a.rows = 1, 64, 2, 1, [2], 4
     import torch

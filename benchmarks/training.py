@@ -200,7 +200,7 @@ def tokens_of(records, batch=8):
     rows = sft_rows(records[:batch], tokenizer())
     trees = share([(r.input_ids, r.labels) for r in rows])
     padded = len(rows)*max(map(len, rows))
-    ours = sum(map(len, trees)) if len(trees)==1 else padded
+    ours = len(trees)*max(map(len, trees))
     return dict(padded=padded, ours=ours, learned=sum(r.learned for r in rows), limit=padded/ours)
 
 
@@ -218,9 +218,9 @@ def set_up(whole, took): return {k: median(v)-median(took[k]) for k,v in whole.i
 def per_s(took, n): return {k: n/median(v) for k,v in took.items()}
 
 
-def race(kind, folder, records, a, batch=8, sides=SIDES, whole=None, rounds=None):
+def race(kind, folder, records, a, batch=8, sides=SIDES, whole=None):
     "Seconds of each side's loop, in turn. The comparison of losses before it has warmed everything up."
-    return m.in_turn({s: (lambda s=s: train(s, kind, folder, records, batch, whole)) for s in sides}, rounds or a.rounds, warm=0)
+    return m.in_turn({s: (lambda s=s: train(s, kind, folder, records, batch, whole)) for s in sides}, a.rounds, warm=0)
 
 
 def sft(a, report):
@@ -260,7 +260,7 @@ def memory(a, report):
     "SFT's peak memory, each side in a process of its own."
     smol(a.layers)
     took = {s: [] for s in SIDES}
-    for _ in range(min(a.rounds, 3)): # it hardly varies
+    for _ in range(a.rounds):
         for s in SIDES: took[s].append(m.child(__file__, 'peak', s, a.layers, a.system)[0])
     report.keep(m.row('SFT peak memory over the loaded model', 'TRL SFTTrainer, defaults', m.ratios(took, 'trl', 'ftkit'), 4, layers=a.layers, batch=8, mb={k: median(v) for k,v in took.items()}))
 
@@ -278,7 +278,8 @@ def lengths(a, report):
     import numpy as np
     drawn = np.exp(np.random.default_rng(0).normal(np.log(70), .9, a.mixed)).clip(20, 512).astype(int)
     records = [examples(1, 0, int(n)-8, 3, seed)[0] for seed,n in enumerate(drawn)]
-    folder = smol(a.shallow)
+    folder = smol(a.few)
+    off = equality('sft', folder, records[:4])
     took = race('sft', folder, records, a, sides=('random', 'ftkit'))
     from ftkit.shared import share
     from ftkit.train.sft import alike, sft_rows
@@ -286,8 +287,8 @@ def lengths(a, report):
     order, rows = dict(random=random.Random(0).sample(range(a.mixed), a.mixed), ftkit=list(alike(size, 8, 0))), sft_rows(records, tokenizer())
     batches = {k: [[(rows[i].input_ids, rows[i].labels) for i in o[n:n+8]] for n in range(0, len(o), 8)] for k,o in order.items()}
     padded = {k: sum(len(trees)*max(map(len, trees)) for b in bs for trees in [share(b, .8 if k=='ftkit' else 0)]) for k,bs in batches.items()}
-    report.keep(m.row('Mixed lengths, real tokens/s', 'the same trainer, random padded batches', m.ratios(took, 'random', 'ftkit'), 2, note=MANY_ROWS, layers=a.shallow, batch=8, examples=a.mixed, real_tokens=sum(size),
-        padded_to_real={k: v/sum(size) for k,v in padded.items()}, tokens_per_s=per_s(took, sum(size))))
+    report.keep(m.row('Mixed lengths, real tokens/s', 'the same trainer, random padded batches', m.ratios(took, 'random', 'ftkit'), 2, note=MANY_ROWS, layers=a.few, batch=8, examples=a.mixed, off=off, real_tokens=sum(size),
+        padded_to_real={k: v/sum(size) for k,v in padded.items()}, token_limit=padded['random']/padded['ftkit'], tokens_per_s=per_s(took, sum(size))))
 
 
 def curve(a, report):
@@ -295,10 +296,10 @@ def curve(a, report):
     folder, found = smol(a.few), []
     for system in a.systems:
         records = examples(4, system)
-        took = race('sft', folder, records, a, batch=4, rounds=min(a.rounds, 3))
+        took = race('sft', folder, records, a, batch=4)
         tokens = tokens_of(records, 4)
         found.append(dict(prompt_to_answer=round((tokens['padded']-tokens['learned'])/tokens['learned'], 1), shared_tokens=system, ratio=median(m.ratios(took, 'trl', 'ftkit')), token_limit=tokens['limit'], examples_per_s=per_s(took, 4)['ftkit']))
-    report.keep(**{'SFT by system prompt': dict(against='TRL SFTTrainer, defaults', layers=a.few, batch=4, rounds=min(a.rounds, 3), x='shared_tokens', y='ratio', points=found)})
+    report.keep(**{'SFT by system prompt': dict(against='TRL SFTTrainer, defaults', layers=a.few, batch=4, rounds=a.rounds, x='shared_tokens', y='ratio', points=found)})
 
 
 def dpo_curve(a, report):
@@ -307,7 +308,7 @@ def dpo_curve(a, report):
     off = equality('dpo', folder, pairs(1))
     for share in (1, 4, 15):
         records = pairs(a.pairs, 16*share)
-        took = race('dpo', folder, records, a, batch=a.pairs, rounds=a.rounds if share==15 else min(a.rounds, 3))
+        took = race('dpo', folder, records, a, batch=a.pairs)
         tokens = pair_tokens(records[:1])
         found.append(dict(prompt_to_answer=share, ratio=median(m.ratios(took, 'trl', 'ftkit')), token_limit=tokens['limit'], pairs_per_s=per_s(took, a.pairs)['ftkit']))
     report.keep(m.row('DPO pairs/s, prompt:answer 15:1', 'TRL DPOTrainer, defaults', m.ratios(took, 'trl', 'ftkit'), 8, note=FEW_TOKENS, layers=a.few, batch=a.pairs, off=off, pairs_per_s=per_s(took, a.pairs)),
@@ -330,16 +331,16 @@ def growth(a, report):
     records = examples(max(a.sizes))
     train('ftkit', 'sft', tiny_base(), records[:8])
     took = m.in_turn({n: (lambda n=n: train('ftkit', 'sft', tiny_base(), records[:n])) for n in a.sizes}, a.rounds, warm=0)
-    mb = {n: m.child(__file__, 'peak_of_rows', n) for n in a.sizes}
-    found = [dict(rows=n, seconds=median(took[n]), memory_mb=mb[n]) for n in a.sizes]
+    mb = m.in_turn({n: (lambda n=n: float(m.child(__file__, 'peak_of_rows', n))) for n in a.sizes}, a.rounds, warm=0)
+    found = [dict(rows=n, seconds=median(took[n]), memory_mb=median(mb[n])) for n in a.sizes]
     slopes = [m.exponent(a.sizes, [took[n][i] for n in a.sizes]) for i in range(a.rounds)]
-    report.keep(m.row('Training time against rows, exponent', 'four sizes', slopes, 1.1, better=False), m.row('Training memory against rows, exponent', 'four sizes', [m.exponent(a.sizes, [mb[n] for n in a.sizes])], .1, better=False),
+    report.keep(m.row('Training time against rows, exponent', 'four sizes', slopes, 1.1, better=False), m.row('Training memory against rows, exponent', 'four sizes', [m.exponent(a.sizes, [mb[n][i] for n in a.sizes]) for i in range(a.rounds)], .1, better=False),
         **{'Training by rows': dict(against='ftkit-tiny, batch of 8', x='rows', y='seconds', points=found)})
 
 
 FEW_TOKENS = 'a step of few pairs is few tokens, so the work that a step has whatever its size (16-bit copies of all weights, the optimizer, the checkpoint at the end of so short a run) weighs more on the side that has less to compute; the limit by tokens is in token_limit'
 BY_ITSELF = 'what is left is the model itself: every row is computed whole, forward and backward, and only the head and the recomputation of gradient checkpointing are saved'
-MANY_ROWS = 'padded_to_real says how many tokens went through the model for each real one: nothing is padded where rows are laid out as one tree. What does not fall with the tokens (the head on learned tokens, the optimizer, attention with an explicit mask) weighs most in a model of so few layers; the parts were not timed apart'
+MANY_ROWS = "padded_to_real says how many tokens went through the model for each real one, and token_limit is what that alone would give. Attention is not in it: it grows with the square of a row's width, and a tree is wider than its rows; the layout is chosen for the least of both together"
 
 PARTS = dict(sft=sft, unshared=unshared, dpo=dpo, memory=memory, dpo_curve=dpo_curve, lengths=lengths, curve=curve, growth=growth)
 
@@ -347,16 +348,15 @@ PARTS = dict(sft=sft, unshared=unshared, dpo=dpo, memory=memory, dpo_curve=dpo_c
 def main():
     ap = m.arguments(__doc__, __file__, PARTS)
     ap.add_argument('--layers', type=int, default=30, help="SmolLM-135M's depth")
-    ap.add_argument('--few', type=int, default=10, help='layers for the curves')
-    ap.add_argument('--shallow', type=int, default=2, help='layers for mixed lengths')
+    ap.add_argument('--few', type=int, default=10, help='layers for the curves and for mixed lengths')
     ap.add_argument('--steps', type=int, default=1, help='steps of one measurement')
-    ap.add_argument('--pairs', type=int, default=2, help='pairs of one DPO step; TRL takes 8 unless told, which is minutes a measurement')
+    ap.add_argument('--pairs', type=int, default=8, help='pairs of one DPO step')
     ap.add_argument('--system', type=int, default=256, help='tokens of the shared system prompt')
     ap.add_argument('--systems', type=int, nargs='+', default=[32, 128, 256, 512], help='system prompts of the curve')
-    ap.add_argument('--mixed', type=int, default=256, help='rows of mixed lengths')
+    ap.add_argument('--mixed', type=int, default=64, help='rows of mixed lengths')
     ap.add_argument('--sizes', type=int, nargs='+', default=[64, 128, 256, 512], help='rows of the growth curve')
     a = ap.parse_args()
-    if a.smallest: a.layers, a.few, a.shallow, a.rounds, a.pairs, a.systems, a.mixed, a.sizes = 1, 1, 1, 1, 2, [32, 64], 16, [8, 16]
+    if a.smallest: a.layers, a.few, a.rounds, a.pairs, a.systems, a.mixed, a.sizes = 1, 1, 1, 2, [32, 64], 16, [8, 16]
     import torch
     torch.set_num_threads(a.threads)
     m.choose_clock(a.clock)

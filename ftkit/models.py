@@ -173,6 +173,8 @@ def check_keys(
         raise FtkitError(f'{file.parent} has weights for {len(extra)} places this base does not have, e.g. {min(extra)}; load it on the base it was trained on')
 
 # %% ../nbs/33_models.ipynb #6d7acd8b
+def _in_one_piece(head, args): return (args[0].contiguous(), *args[1:])
+
 def add_adapter(
     model:Model, # a base
     folder, # an adapter's folder
@@ -182,6 +184,7 @@ def add_adapter(
     file = adapter_file(folder)
     with quietly(): network = PeftModel.from_pretrained(model.model, str(folder), is_trainable=False)
     check_keys(network, file)
+    if head := network.get_base_model().get_output_embeddings(): head.register_forward_pre_hook(_in_one_piece)
     return Model(network.eval(), model.tokenizer, model.base, str(folder))
 
 # %% ../nbs/33_models.ipynb #80a1a7a7

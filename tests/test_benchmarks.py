@@ -53,7 +53,7 @@ def read(folder):
 @pytest.mark.skipif(not os.environ.get('FTKIT_FULL'), reason='starts three Phoenix servers')
 def test_reading_runs(tmp_path):
     printed, kept = ran('reading', tmp_path/'out.json', '--stores', str(tmp_path/'stores'))
-    assert len(kept["rows"])==9 and all(r['row'] in printed for r in kept['rows'])
+    assert len(kept["rows"])==11 and all(r['row'] in printed for r in kept['rows'])
 
 def test_a_result_that_differs_is_an_error(measure):
     assert measure.same([1., 2.], [1., 2.+1e-7], 1e-6, 'loss')<1e-6

@@ -235,6 +235,14 @@ def test_switching_off_gives_the_base_bit_for_bit_and_comes_back_after_an_error(
     assert np.array_equal(M.score_labels(tuned, ASKED, LABELS).logprobs, before) and M.effect(tuned)>1e-3
 
 
+def test_the_head_is_not_copied_for_every_row_of_a_batch(folder, adapter):
+    "a matrix that is frozen is copied once a row where its input is a slice: 880 MB for 16 answers of a small model"
+    tuned, whole = M.load(folder, adapter, dtype='float32', device='cpu'), []
+    tuned.model.get_base_model().get_output_embeddings().register_forward_pre_hook(lambda _, args: whole.append(args[0].is_contiguous()))
+    assert M.generate(tuned, ASKED, 3, share=False)==[M.generate(tuned, [p], 3, share=False)[0] for p in ASKED]
+    assert whole and all(whole)
+
+
 def test_an_adapter_of_zeros_has_no_effect_and_says_so(folder, adapter, tmp_path):
     idle = damaged(adapter, tmp_path/'idle', lambda w: {k: v*0 if 'lora_B' in k else v for k,v in w.items()})
     assert M.effect(M.load(folder, idle, 'float32', 'cpu', check=None))==0

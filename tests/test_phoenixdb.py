@@ -305,7 +305,7 @@ def test_attributes_skip_nest_only_when_it_would_change_nothing():
         assert stored_attributes(json.dumps(value))==nest(value), value
     assert stored_attributes('{"a": NaN, "b": 1}')=={'b': 1}
 
-values = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just('{"a": 1}')), lambda t: st.one_of(st.lists(t, max_size=3), st.dictionaries(st.one_of(st.text(max_size=3), st.sampled_from(['a', 'b', 'metadata', 'a.b', '0'])), t, max_size=3)), max_leaves=10)
+values = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(-2**63, 2**63), st.floats(), st.text(max_size=5), st.just('{"a": 1}')), lambda t: st.one_of(st.lists(t, max_size=3), st.dictionaries(st.one_of(st.text(max_size=3), st.sampled_from(['a', 'b', 'metadata', 'a.b', '0'])), t, max_size=3)), max_leaves=10)
 
 @settings(max_examples=500 if os.environ.get('FTKIT_FULL') else 100)
 @given(st.dictionaries(st.sampled_from(['llm', 'input', 'metadata', 'a.b', 'tool', '1']), values, max_size=3))

@@ -61,6 +61,15 @@ def test_learned_turns_inside_a_row_stay_in_its_branch():
     assert len(share(talk))==1
     assert torch.allclose(answer_logps(model, collate(share(talk)))[0], plain_logps(model, talk), rtol=1e-5, atol=1e-5)
 
+def test_rows_of_very_different_lengths_lie_in_a_few_narrow_trees_in_their_order():
+    model, lengths = model_of(ARCHITECTURES['llama']), (200, 190, 30, 28, 25, 20, 15, 10)
+    batch = [([1, *(n%90+3+i%4 for i in range(n))], [IGNORED]*(n-2)+[7, 8, 9]) for n in lengths]
+    batch = [(ids[:-3]+[7, 8, 9], labels) for ids,labels in batch]
+    trees = share(batch)
+    assert 1<len(trees)<len(batch) and [max(t.owners)+1 for t in trees]==[1, 1, 6] and max(map(len, trees))<=200
+    assert torch.allclose(answer_logps(model, collate(trees))[0], plain_logps(model, batch), rtol=1e-5, atol=1e-5)
+    assert all(len(t)<=250 for t in share(batch, most=250)) and len(share(batch, most=199))==len(batch), 'no tree is wider than `most`'
+
 def test_nothing_learned_is_ever_shared():
     same = [([1, 2, 3, 4, 5], [IGNORED, IGNORED, 3, 4, 5])]*3
     t, = share(same, worth=2)
