@@ -43,7 +43,7 @@ def jobs():
     long = [ROOT/'tests'/f'test_{name}.py' for name in ('real', 'pipeline')]
     phoenix = [f for f in files if f not in long and 'phoenix_server' in f.read_text(encoding='utf-8')]
     rest = [f for f in files if f not in long+phoenix]
-    return [('notebooks', BIN/'nbdev_test', '--n_workers', '2', '--do_print'), ('whole runs', *pytest, 'not browser', *long), ('tests with Phoenix', *pytest, 'not browser', *phoenix),
+    return [('whole runs', *pytest, 'not browser', *long), ('tests with Phoenix', *pytest, 'not browser', *phoenix), ('notebooks', BIN/'nbdev_test', '--n_workers', '1', '--do_print'),
         ('tests', *pytest, 'not browser', *rest[::2]), ('more tests', *pytest, 'not browser', *rest[1::2]), BROWSER]
 
 BROWSER = 'browser', sys.executable, '-m', 'pytest', '-q', '-m', 'browser'
