@@ -39,7 +39,7 @@ lint: install
 tiny-base: install
 	$(BIN)/python tools/tiny_base.py
 
-# Every figure on the page of benchmarks again, in about an hour and a quarter on a quiet core; `BENCH=--smallest` only sees that all of it runs.
+# Every figure on the page of benchmarks again; it wants a quiet core and takes long. `BENCH=--smallest` only sees that all of it runs.
 bench: install
 	for b in training scoring reading; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$b.py $(BENCH) || exit 1; done
 

@@ -338,7 +338,7 @@ def growth(a, report):
         **{'Training by rows': dict(against='ftkit-tiny, batch of 8', x='rows', y='seconds', points=found)})
 
 
-LEVELS_OFF = 'it grows less and less (the curve below) from batch to batch; what is kept has not been found'
+LEVELS_OFF = 'it grows less and less as the rows double (the curve below); what is kept has not been found'
 FEW_TOKENS = 'a step of few pairs is few tokens, so the work that a step has whatever its size (16-bit copies of all weights, the optimizer, the checkpoint at the end of so short a run) weighs more on the side that has less to compute; the limit by tokens is in token_limit'
 BY_ITSELF = 'what is left is the model itself: every row is computed whole, forward and backward, and only the head and the recomputation of gradient checkpointing are saved'
 MANY_ROWS = "padded_to_real says how many tokens went through the model for each real one, and token_limit is what that alone would give. Attention is not in it: it grows with the square of a row's width, and a tree is wider than its rows; the layout is chosen for the least of both together"

@@ -65,11 +65,12 @@ def _groups(lengths, room): # neighbours that fit into this room together
     return groups
 
 def _layout(start, lengths, most): # the cheapest (cost, groups) of those where some tree is just as wide as its rows
-    found, ends = [], [0, *accumulate(lengths)]
-    for room in {b-a for a,b in combinations(ends, 2)}:
-        groups = _groups(lengths, max(room, max(lengths)))
+    found, longest = [], max(lengths)
+    rooms = {max(b-a, longest) for a,b in combinations((0, *accumulate(lengths)), 2)} # a narrower one holds no longest row, a wider one than `most` no tree
+    for room in sorted(r for r in rooms if start+r<=most):
+        groups = _groups(lengths, room)
         width = start+max(sum(lengths[i] for i in g) for g in groups)
-        if width<=most: found.append((_cost(len(groups), width), groups))
+        found.append((_cost(len(groups), width), groups))
     return min(found, default=(float('inf'), []))
 
 # %% ../nbs/34_shared.ipynb #d5cec83f

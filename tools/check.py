@@ -37,14 +37,14 @@ def unchanged(name, *commands):
     if changed: sys.exit(f'{name} changed {", ".join(changed)}: run `make notebooks` and commit')
 
 def jobs():
-    "Notebooks and tests in parts of about one size, what takes longest first. Tests that need a Phoenix share one, except those that train on real feedback."
-    pytest = sys.executable, '-m', 'pytest', '-q', '--durations=10', '-m'
+    "Notebooks and tests in parts of about one size, what takes longest first. Whole runs share one Phoenix, the other tests that need one share another."
+    pytest = sys.executable, '-m', 'pytest', '-q', '--durations=10', '-m', 'not browser'
     files = sorted((ROOT/'tests').glob('test_*.py'))
     long = [ROOT/'tests'/f'test_{name}.py' for name in ('real', 'pipeline')]
     phoenix = [f for f in files if f not in long and 'phoenix_server' in f.read_text(encoding='utf-8')]
     rest = [f for f in files if f not in long+phoenix]
-    return [('whole runs', *pytest, 'not browser', *long), ('tests with Phoenix', *pytest, 'not browser', *phoenix), ('notebooks', BIN/'nbdev_test', '--n_workers', '1', '--do_print'),
-        ('tests', *pytest, 'not browser', *rest[::2]), ('more tests', *pytest, 'not browser', *rest[1::2]), BROWSER]
+    return [('whole runs', *pytest, *long), ('tests with Phoenix', *pytest, *phoenix), ('notebooks', BIN/'nbdev_test', '--n_workers', '1', '--do_print'),
+        ('tests', *pytest, *rest[::2]), ('more tests', *pytest, *rest[1::2]), BROWSER]
 
 BROWSER = 'browser', sys.executable, '-m', 'pytest', '-q', '-m', 'browser'
 
