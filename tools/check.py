@@ -37,14 +37,15 @@ def unchanged(name, *commands):
     if changed: sys.exit(f'{name} changed {", ".join(changed)}: run `make notebooks` and commit')
 
 def jobs():
-    "Notebooks and tests in parts of about one size, what takes longest first. Whole runs share one Phoenix, the other tests that need one share another."
+    "Notebooks and tests in parts, what takes longest first. Whole runs share one Phoenix, the other tests that need one share another."
     pytest = sys.executable, '-m', 'pytest', '-q', '--durations=10', '-m', 'not browser'
+    notebooks = BIN/'nbdev_test', '--n_workers', '1', '--do_print' # one process: what it imports is imported once
     files = sorted((ROOT/'tests').glob('test_*.py'))
     long = [ROOT/'tests'/f'test_{name}.py' for name in ('real', 'pipeline')]
     phoenix = [f for f in files if f not in long and 'phoenix_server' in f.read_text(encoding='utf-8')]
     rest = [f for f in files if f not in long+phoenix]
-    return [('whole runs', *pytest, *long), ('tests with Phoenix', *pytest, *phoenix), ('notebooks', BIN/'nbdev_test', '--n_workers', '1', '--do_print'),
-        ('tests', *pytest, *rest[::2]), ('more tests', *pytest, *rest[1::2]), BROWSER]
+    return [('tests with Phoenix', *pytest, *phoenix), ('whole runs', *pytest, *long), ('tutorials', *notebooks, '--path', ROOT/'nbs'/'tutorials'),
+        ('pages', *notebooks, '--skip_folder_re', '^[_.]|^tutorials'), ('tests', *pytest, *rest[::2]), ('more tests', *pytest, *rest[1::2]), BROWSER]
 
 BROWSER = 'browser', sys.executable, '-m', 'pytest', '-q', '-m', 'browser'
 
@@ -71,6 +72,7 @@ def chromium():
 def main():
     "Run all steps."
     if '--all' in sys.argv: os.environ['FTKIT_FULL'] = '1'
+    os.environ.pop('PYTHONDONTWRITEBYTECODE', None) # some sixty processes import the same
     os.environ.update(HF_HUB_OFFLINE='1', FTKIT_HOME=tempfile.mkdtemp(prefix='ftkit-home-'), OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false')
     installing = chromium()
     unchanged('export', [BIN/'nbdev_export'], [BIN/'nbdev_clean'], [sys.executable, 'tools/readme.py'])
