@@ -327,12 +327,15 @@ def peak_of_rows(n):
 
 def growth(a, report):
     "Time and memory against the number of rows, with the model that ships."
+    from ftkit.backends.local import KERNELS, child_environment
     from ftkit.tiny import tiny_base
     records = examples(max(a.sizes))
     train('ftkit', 'sft', tiny_base(), records[:8])
     took = m.in_turn({n: (lambda n=n: train('ftkit', 'sft', tiny_base(), records[:n])) for n in a.sizes}, a.rounds, warm=0)
-    mb = m.in_turn({n: (lambda n=n: float(m.child(__file__, 'peak_of_rows', n))) for n in a.sizes}, a.rounds, warm=0)
-    found = [dict(rows=n, seconds=median(took[n]), memory_mb=median(mb[n])) for n in a.sizes]
+    told = child_environment(1) # as every training process is
+    mb = m.in_turn({n: (lambda n=n: float(m.child(__file__, 'peak_of_rows', n, **told))) for n in a.sizes}, a.rounds, warm=0)
+    kept = {n: m.child(__file__, 'peak_of_rows', n, **{**told, **{k: '1024' for k in KERNELS}}) for n in a.sizes} # once
+    found = [dict(rows=n, seconds=median(took[n]), memory_mb=median(mb[n]), memory_mb_with_all_kernels_kept=kept[n]) for n in a.sizes]
     slopes = [m.exponent(a.sizes, [took[n][i] for n in a.sizes]) for i in range(a.rounds)]
     report.keep(m.row('Training time against rows, exponent', 'four sizes', slopes, 1.1, better=False), m.row('Training memory against rows, exponent', 'four sizes', [m.exponent(a.sizes, [mb[n][i] for n in a.sizes]) for i in range(a.rounds)], .1, better=False, note=LEVELS_OFF),
         **{'Training by rows': dict(against='ftkit-tiny, batch of 8', x='rows', y='seconds', points=found)})
@@ -355,7 +358,7 @@ def main():
     ap.add_argument('--system', type=int, default=256, help='tokens of the shared system prompt')
     ap.add_argument('--systems', type=int, nargs='+', default=[32, 128, 256, 512], help='system prompts of the curve')
     ap.add_argument('--mixed', type=int, default=64, help='rows of mixed lengths')
-    ap.add_argument('--sizes', type=int, nargs='+', default=[64, 128, 256, 512], help='rows of the growth curve')
+    ap.add_argument('--sizes', type=int, nargs='+', default=[256, 512, 1024, 2048], help='rows of the growth curve')
     a = ap.parse_args()
     if a.smallest: a.layers, a.few, a.rounds, a.pairs, a.systems, a.mixed, a.sizes = 1, 1, 1, 2, [32, 64], 16, [8, 16]
     import torch

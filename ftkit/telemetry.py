@@ -595,7 +595,8 @@ class PhoenixProvider(_Pulled, _Served, Provider):
 
 # %% ../nbs/10_telemetry.ipynb #e48f57d6
 CHILD = '''
-import os, signal, sys, threading, time
+import gc, os, signal, sys, threading, time
+gc.set_threshold(100_000, 50, 100)
 def watch():
     while os.read(0, 1024): pass
     os.kill(os.getpid(), signal.SIGTERM); time.sleep(5); os._exit(1)

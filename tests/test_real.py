@@ -49,11 +49,11 @@ def logits(folder, adapter=None):
     ids = AutoTokenizer.from_pretrained(folder)('one espresso please', return_tensors='pt')
     with torch.no_grad(): return model(**ids).logits
 
-@pytest.mark.parametrize('agent,method,max_length', [('coffee', 'dpo', 384), ('tickets', 'sft', 256)])
-def test_an_agents_feedback_becomes_a_registered_adapter(agent, method, max_length, phoenix_server, tmp_path):
+@pytest.mark.parametrize('agent,method', [('coffee', 'dpo'), ('tickets', 'sft')])
+def test_an_agents_feedback_becomes_a_registered_adapter(agent, method, phoenix_server, tmp_path):
     raw = rows(agent)
     provider, expected = replayed(agent, raw, phoenix_server, f'real-{agent}'), counted(raw)
-    result = finetune_sync(telemetry_provider=provider, tenant_id='acme', project=f'real-{agent}', agent_type=agent, output_dir=str(tmp_path), say=print, **{**FAST, 'max_length': max_length})
+    result = finetune_sync(telemetry_provider=provider, tenant_id='acme', project=f'real-{agent}', agent_type=agent, output_dir=str(tmp_path), say=print, **FAST)
     about = json.loads((Path(result.run)/'data'/'extract'/'extraction.json').read_text())
     examples, pairs = about['accounts']['examples'], about['accounts']['pairs']
     assert examples['seen']==pairs['seen']==expected['seen'] and examples['kept']==expected['approved'] and about['counts']['preference_pairs']==expected['pairs']

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['METHODS', 'FIT', 'MISTAKE', 'CRASH', 'resolve', 'TrainJob', 'row_limit', 'sentence_limit', 'training_data',
            'check_memory', 'check_quantize', 'open_quantized', 'open_model', 'run_steps', 'threads', 'train_here',
-           'failure', 'end_with_parent', 'main']
+           'failure', 'end_with_parent', 'import_libraries', 'main']
 
 # %% ../../nbs/46_train.run.ipynb #5bf5b96d
-import errno, os, shutil, sys, threading, traceback, warnings
+import errno, gc, os, shutil, sys, threading, traceback, warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -247,6 +247,15 @@ def end_with_parent():
     threading.Thread(target=wait, daemon=True).start()
 
 # %% ../../nbs/46_train.run.ipynb #2bd107b5
+def import_libraries():
+    "Import what every training needs while the garbage collector waits."
+    gc.disable()
+    try: import datasets, peft, torch, transformers.trainer # noqa: F401, E401
+    finally:
+        gc.freeze()
+        gc.enable()
+
+# %% ../../nbs/46_train.run.ipynb #1b32b424
 def main(
     argv=None, # the run folder; the command line's when `None`
 ) -> int: # exit code
@@ -254,7 +263,9 @@ def main(
     end_with_parent()
     folder = Path((argv or sys.argv[1:])[0])
     for f in ('trained.json', 'failed.json'): (folder/f).unlink(missing_ok=True)
-    try: train_here(folder)
+    try:
+        import_libraries()
+        train_here(folder)
     except Exception as e: # whatever it was, the reason has to reach the folder
         traceback.print_exc()
         write_json(folder/'failed.json', dict(reason=failure(e), mistake=isinstance(e, FtkitError)))
