@@ -316,32 +316,34 @@ def dpo_curve(a, report):
 
 
 def peak_of_rows(n):
-    "Megabytes that a run on this many rows adds."
+    "Megabytes that a run on this many rows adds, and those of the whole process at most."
     import torch
     from ftkit.tiny import tiny_base
     torch.set_num_threads(1)
     records, model = examples(n), fresh(tiny_base())
     train('ftkit', 'sft', tiny_base(), records[:8]) # what is loaded and kept once
-    return m.growth(lambda: train('ftkit', 'sft', None, records, model=model))
+    return m.growth(lambda: train('ftkit', 'sft', None, records, model=model)), m.memory('VmHWM')
 
 
 def growth(a, report):
     "Time and memory against the number of rows, with the model that ships."
     from ftkit.backends.local import KERNELS, child_environment
     from ftkit.tiny import tiny_base
-    records = examples(max(a.sizes))
+    records, told = examples(max(a.sizes)), child_environment(1) # as every training process is told
     train('ftkit', 'sft', tiny_base(), records[:8])
     took = m.in_turn({n: (lambda n=n: train('ftkit', 'sft', tiny_base(), records[:n])) for n in a.sizes}, a.rounds, warm=0)
-    told = child_environment(1) # as every training process is
-    mb = m.in_turn({n: (lambda n=n: float(m.child(__file__, 'peak_of_rows', n, **told))) for n in a.sizes}, a.rounds, warm=0)
-    kept = {n: m.child(__file__, 'peak_of_rows', n, **{**told, **{k: '1024' for k in KERNELS}}) for n in a.sizes} # once
-    found = [dict(rows=n, seconds=median(took[n]), memory_mb=median(mb[n]), memory_mb_with_all_kernels_kept=kept[n]) for n in a.sizes]
-    slopes = [m.exponent(a.sizes, [took[n][i] for n in a.sizes]) for i in range(a.rounds)]
-    report.keep(m.row('Training time against rows, exponent', 'four sizes', slopes, 1.1, better=False), m.row('Training memory against rows, exponent', 'four sizes', [m.exponent(a.sizes, [mb[n][i] for n in a.sizes]) for i in range(a.rounds)], .1, better=False, note=LEVELS_OFF),
+    added, whole = {n: [] for n in a.sizes}, {n: [] for n in a.sizes}
+    for n in a.sizes*a.rounds:
+        for kept,mb in zip((added, whole), m.child(__file__, 'peak_of_rows', n, **told)): kept[n].append(mb)
+    unbounded = {n: m.child(__file__, 'peak_of_rows', n, **{**told, **dict.fromkeys(KERNELS, '1024')})[0] for n in a.sizes} # once
+    found = [dict(rows=n, seconds=median(took[n]), memory_mb=median(whole[n]), added_mb=median(added[n]), added_mb_with_all_kernels_kept=unbounded[n]) for n in a.sizes]
+    slopes = lambda of: [m.exponent(a.sizes, [of[n][i] for n in a.sizes]) for i in range(a.rounds)]
+    report.keep(m.row('Training time against rows, exponent', 'four sizes', slopes(took), 1.1, better=False), m.row('Training memory against rows, exponent', 'four sizes, the whole process', slopes(whole), .1, better=False),
+        m.row('What training adds to memory against rows, exponent', 'four sizes', slopes(added), .1, better=False, note=ROWS_STAY),
         **{'Training by rows': dict(against='ftkit-tiny, batch of 8', x='rows', y='seconds', points=found)})
 
 
-LEVELS_OFF = 'it grows less and less as the rows double (the curve below); what is kept has not been found'
+ROWS_STAY = "added_mb of the curve: what is the same for all sizes is the work of one step and its compiled kernels (all of them kept, as is oneDNN's default, would be added_mb_with_all_kernels_kept); what grows is the data itself, each row's text and tokens"
 FEW_TOKENS = 'a step of few pairs is few tokens, so the work that a step has whatever its size (16-bit copies of all weights, the optimizer, the checkpoint at the end of so short a run) weighs more on the side that has less to compute; the limit by tokens is in token_limit'
 BY_ITSELF = 'what is left is the model itself: every row is computed whole, forward and backward, and only the head and the recomputation of gradient checkpointing are saved'
 MANY_ROWS = "padded_to_real says how many tokens went through the model for each real one, and token_limit is what that alone would give. Attention is not in it: it grows with the square of a row's width, and a tree is wider than its rows; the layout is chosen for the least of both together"

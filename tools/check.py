@@ -45,7 +45,7 @@ def jobs():
     phoenix = [f for f in files if f not in long and 'phoenix_server' in f.read_text(encoding='utf-8')]
     rest = [f for f in files if f not in long+phoenix]
     return [('tests with Phoenix', *pytest, *phoenix), ('whole runs', *pytest, *long), ('tutorials', *notebooks, '--path', ROOT/'nbs'/'tutorials'),
-        ('pages', *notebooks, '--skip_folder_re', '^[_.]|^tutorials'), ('tests', *pytest, *rest[::2]), ('more tests', *pytest, *rest[1::2]), BROWSER]
+        ('tests', *pytest, *rest[1::2]), ('more tests', *pytest, *rest[::2]), ('pages', *notebooks, '--skip_folder_re', '^[_.]|^tutorials'), BROWSER]
 
 BROWSER = 'browser', sys.executable, '-m', 'pytest', '-q', '-m', 'browser'
 
@@ -72,7 +72,7 @@ def chromium():
 def main():
     "Run all steps."
     if '--all' in sys.argv: os.environ['FTKIT_FULL'] = '1'
-    os.environ.pop('PYTHONDONTWRITEBYTECODE', None) # some sixty processes import the same
+    os.environ.pop('PYTHONDONTWRITEBYTECODE', None) # many processes import the same
     os.environ.update(HF_HUB_OFFLINE='1', FTKIT_HOME=tempfile.mkdtemp(prefix='ftkit-home-'), OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false')
     installing = chromium()
     unchanged('export', [BIN/'nbdev_export'], [BIN/'nbdev_clean'], [sys.executable, 'tools/readme.py'])

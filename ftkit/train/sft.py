@@ -112,4 +112,5 @@ def train_sft_rows(
     args = SFTConfig(**trainer_arguments(config, place, len(rows), len(held)), max_length=None, packing=False, dataset_kwargs={'skip_prepare_dataset': True})
     kind, collator = (SFTTrainer, None) if why_not else (shared_trainer(), tree_collator(tokenizer.pad_token_id or 0))
     trainer = kind(model=model, args=args, processing_class=tokenizer, data_collator=collator, train_dataset=sft_columns(rows), eval_dataset=sft_columns(held) if held else None)
+    del rows, held # the columns hold the tokens in less room
     return {**fit(trainer, folder, config), 'computation': f'TRL: {why_not}' if why_not else 'shared'}
