@@ -335,7 +335,7 @@ def growth(a, report):
     added, whole = {n: [] for n in a.sizes}, {n: [] for n in a.sizes}
     for n in a.sizes*a.rounds:
         for kept,mb in zip((added, whole), m.child(__file__, 'peak_of_rows', n, **told)): kept[n].append(mb)
-    unbounded = {n: m.child(__file__, 'peak_of_rows', n, **{**told, **dict.fromkeys(KERNELS, '1024')})[0] for n in a.sizes} # once
+    unbounded = {n: m.child(__file__, 'peak_of_rows', n, **child_environment(1, dict.fromkeys(KERNELS, '1024')))[0] for n in a.sizes} # once
     found = [dict(rows=n, seconds=median(took[n]), memory_mb=median(whole[n]), added_mb=median(added[n]), added_mb_with_all_kernels_kept=unbounded[n]) for n in a.sizes]
     slopes = lambda of: [m.exponent(a.sizes, [of[n][i] for n in a.sizes]) for i in range(a.rounds)]
     report.keep(m.row('Training time against rows, exponent', 'four sizes', slopes(took), 1.1, better=False), m.row('Training memory against rows, exponent', 'four sizes, the whole process', slopes(whole), .1, better=False),

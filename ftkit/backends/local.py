@@ -15,7 +15,7 @@ from ..track import Follower, best_view
 from ..train.base import Trained
 
 # %% ../../nbs/51_backends.local.ipynb #9bed0318
-KERNELS = ('ONEDNN_PRIMITIVE_CACHE_CAPACITY', 'LRU_CACHE_CAPACITY')
+KERNELS = ('ONEDNN_PRIMITIVE_CACHE_CAPACITY', 'LRU_CACHE_CAPACITY') # the two stores of compiled code
 
 def child_environment(
     cpu:int, # cores the plan allows
