@@ -66,7 +66,7 @@ def test_the_stored_version_says_what_became_of_spans_and_annotations(exports, t
 def test_the_orchestrator_runs_the_same_plan(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path, evaluate_after_training=False, enable_registry=False))
     said = []
-    result = asyncio.run(FinetuningOrchestrator(FileProvider(exports)).run(config, say=said.append))
+    result = asyncio.run(FinetuningOrchestrator(FileProvider(exports)).run(config, say=said.append, in_process=True))
     assert result.training_method=='sft' and result.evaluation_result is None and result.adapter_id is None
     assert '\n'.join(said).count('annotations that decided')==1 and Path(result.run, 'report.md').read_text().count('annotations that decided')==1
 
@@ -137,7 +137,7 @@ def test_damaged_data_is_named_and_can_be_mended(exports, tmp_path):
     with pytest.raises(FtkitError, match='ds-[0-9a-f]{12}'): finetune_sync(resume=run, say=quietly)
     data.write_bytes(good)
     with pytest.raises(FtkitError, match='leave out epochs'): finetune_sync(resume=run, epochs=9, say=quietly)
-    assert finetune_sync(resume=run, timeout=600, say=quietly).status=='finished' and read_json(run/'plan.json')['timeout']==600
+    assert finetune_sync(resume=run, timeout=600, in_process=True, say=quietly).status=='finished' and read_json(run/'plan.json')['timeout']==600
 
 def test_an_agent_nobody_used_is_named_with_those_that_were(exports, tmp_path):
     with pytest.raises(FtkitError, match="no span has agent_type 'rooting'; seen: routing"):
