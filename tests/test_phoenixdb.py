@@ -198,7 +198,7 @@ def test_after_one_percent_more_a_second_pull_reads_little_more_than_that(aged, 
     grow()
     assert len(run(sources['http'].p.traces.get_spans()))==1010, 'no limit of a list shows'
     for k,c in sources.items():
-        (_, first, n, notes), (again, second, m, more) = firsts[k], c.pull(since=firsts[k][0][-1].mark)
+        (_, first, n, notes), (again, second, m, _) = firsts[k], c.pull(since=firsts[k][0][-1].mark)
         assert (n, notes)==(1000, 200) and {s.span_id for b in again for s in b.spans}==touched and m==len(touched)
         said = {(a.on, a.name, a.identifier): a.label for b in again for a in b.annotations}
         assert all(said[a.on, a.name, a.identifier]==a.label for a in late), 'late ones are there, of any age'
