@@ -13,8 +13,11 @@ $(VENV)/.installed: constraints.txt settings.ini setup.py
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] >= (3, 10), "ftkit needs Python 3.10 or newer"'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt uv \
-	  && $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e ".[dev]" \
+	  && $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e ".[dev]" \
 	  || $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+# What takes longest to import is compiled now, and not by every process that comes first.
+	unset PYTHONDONTWRITEBYTECODE; PHOENIX_WORKING_DIR=$(abspath $(VENV))/phoenix $(BIN)/python -c 'import phoenix.server.main' & \
+	  $(BIN)/python -c 'from ftkit.train.run import import_libraries; import_libraries()' && wait
 	touch $@
 
 # An embedded Phoenix with sample telemetry, one fine-tuning run, and what came of it.
