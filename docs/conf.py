@@ -10,6 +10,7 @@ nb_execution_mode = 'off'
 nb_render_markdown_format = 'myst' # outputs have tables
 myst_enable_extensions = ['colon_fence', 'attrs_block', 'attrs_inline']
 nitpicky = True # a link between names that leads nowhere is an error
+smartquotes = False # commands to copy stand in prose too
 add_module_names = False
 toc_object_entries_show_parents = 'hide'
 pygments_style, pygments_dark_style = 'friendly', 'monokai'

@@ -226,7 +226,7 @@ def test_15_an_answer_is_never_cut_and_the_lost_rows_are_named():
     fitted = fit_rows(rows, tok, 128)
     assert fitted.left_out==(18,) and len(fitted.kept)==19 and all(learned(encode(r, tok), tok)==['On its way<|im_end|>'] for r in fitted.kept)
     assert fitted.notes('examples')==['examples: 1 of 20 rows were left out because their last message or answer is too long (rows 18)']
-    with pytest.raises(FtkitError, match='3 of 20 rows were left out'): fit_rows(rows[:17]+rows[18:19]*3, tok, 128)
+    with pytest.raises(FtkitError, match='too little would remain: 3 of 20 rows were left out'): fit_rows(rows[:17]+rows[18:19]*3, tok, 128)
 
 def test_16_a_shortened_prompt_is_counted_and_named():
     tok = tokenizer('tiny')

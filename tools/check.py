@@ -44,13 +44,13 @@ def jobs():
     long = [ROOT/'tests'/f'test_{name}.py' for name in ('real', 'pipeline')]
     phoenix = [f for f in files if f not in long and 'phoenix_server' in f.read_text(encoding='utf-8')]
     rest = [f for f in files if f not in long+phoenix]
-    return [('tests with Phoenix', *pytest, *phoenix), ('tests', *pytest, *rest[1::2]), ('whole runs', *pytest, *long), ('tutorials', *notebooks, '--path', ROOT/'nbs'/'tutorials'),
-        ('more tests', *pytest, *rest[::4]), ('yet more tests', *pytest, *rest[2::4]), ('pages', *notebooks, '--skip_folder_re', '^[_.]|^tutorials'), BROWSER]
+    return [('tests with Phoenix', *pytest, *phoenix), ('whole runs', *pytest, *long), ('tutorials', *notebooks, '--path', ROOT/'nbs'/'tutorials'),
+        ('tests', *pytest, *rest[1::2]), ('more tests', *pytest, *rest[::2]), ('pages', *notebooks, '--skip_folder_re', '^[_.]|^tutorials'), BROWSER]
 
 BROWSER = 'browser', sys.executable, '-m', 'pytest', '-q', '-m', 'browser'
 
-def together(jobs, at_once=4):
-    "Run jobs beside each other: four on two cores, since they wait for Phoenix and for the disk. What a job printed is shown when it ends. Gives the names of those that failed."
+def together(jobs, at_once=3):
+    "Run jobs beside each other: three on two cores, since those with a Phoenix wait a lot. What a job printed is shown when it ends. Gives the names of those that failed."
     waiting, running, failed = list(jobs), {}, []
     while waiting or running:
         while waiting and len(running)<at_once:

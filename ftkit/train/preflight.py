@@ -254,7 +254,7 @@ def fit_rows(
     kept, account = sift(fitted, lambda r: f'does not fit into {max_length:,} tokens' if r is None else None, 'rows')
     shortened = tuple(n for n,r in enumerate(fitted) if r is not None and 'messages_dropped' in r.metadata)
     out = Fitted(kept, account, shortened, tuple(n for n,r in enumerate(fitted) if r is None), did)
-    if len(out.left_out)>most_lost*len(fitted): raise FtkitError(f'{out.notes("training")[-1]}; at most {most_lost:.0%} may go. Raise max_length ({max_length:,}) or take those rows out')
+    if len(out.left_out)>most_lost*len(fitted): raise FtkitError(f'{out.notes("too little would remain")[-1]}; at most {most_lost:.0%} may go. Raise max_length ({max_length:,}) or take those rows out')
     return out
 
 # %% ../../nbs/41_train.preflight.ipynb #ce0568d2

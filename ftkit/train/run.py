@@ -91,10 +91,10 @@ def training_data(
     version = load_version(Path(job.dataset).name, Path(job.dataset).parent).ready()
     sides, notes = [], []
     fit = FIT.get(kind, 'ftkit.train.preflight:fit_rows')
-    for side in (version.train, version.validation):
+    for name,side in (('training', version.train), ('validation', version.validation)):
         fitted = resolve(fit)(require_approved(side.get(kind, [])), tokenizer, job.max_length)
         sides.append(fitted.kept)
-        notes += [*fitted.notes(kind), *length_notes(fitted.kept)]
+        notes += [*fitted.notes(f'{name}, {kind}'), *length_notes(fitted.kept)]
     return *sides, notes
 
 # %% ../../nbs/46_train.run.ipynb #11e1b56a
