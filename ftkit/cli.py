@@ -47,8 +47,13 @@ def mistakes():
         raise typer.Exit(130) from None
 
 # %% ../nbs/92_cli.ipynb #1ce6793e
-def aside(line): print(line, file=sys.stderr, flush=True)
-def aloud(line): print(line, flush=True)
+def aside(line):
+    "Say it to the person, beside a result that a program reads."
+    print(line, file=sys.stderr, flush=True)
+
+def aloud(line):
+    "Say it where results go."
+    print(line, flush=True)
 
 # %% ../nbs/92_cli.ipynb #3d3d883f
 @app.command()

@@ -305,7 +305,9 @@ def alarms(
     return said
 
 # %% ../nbs/32_track.ipynb #c29d37cd
-def minutes(seconds:float) -> str: return f'{int(seconds//60)}:{int(seconds%60):02}'
+def minutes(seconds:float) -> str:
+    "Minutes and seconds, like 3:07."
+    return f'{int(seconds//60)}:{int(seconds%60):02}'
 
 def measurement_line(
     row, # of the log

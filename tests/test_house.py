@@ -56,6 +56,12 @@ def test_public_names():
         assert getattr(ftkit, name).__doc__, f'{name} has no docstring'
         assert not (PKG/name).exists() and not (PKG/f'{name}.py').exists(), f'{name} is also a page'
 
+@pytest.mark.parametrize('module', MODULES, ids=lambda p: str(p.relative_to(PKG)))
+def test_everything_exported_says_what_it_does(module):
+    defined = [n for n in ast.parse(module.read_text()).body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not n.name.startswith('_')]
+    silent = [n.name for n in defined if not ast.get_docstring(n)]
+    assert not silent, f'without a docstring: {silent}'
+
 def test_an_unknown_name_is_an_attribute_error():
     import ftkit
     with pytest.raises(AttributeError, match='no attribute'): getattr(ftkit, 'fintune')  # noqa: B009

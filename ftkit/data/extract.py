@@ -149,7 +149,9 @@ def newest_votes(
     return list(votes.values())
 
 # %% ../../nbs/20_data.extract.ipynb #5acf625d
-def who_said(a): return a.identifier or a.user_id or a.kind.lower()
+def who_said(a):
+    "The name of whoever made an annotation; its kind where there is none."
+    return a.identifier or a.user_id or a.kind.lower()
 
 NOTES = ('note', 'used_in_adapter') # names of annotations that judge nothing: remarks, and what ftkit leaves on its sources
 

@@ -448,7 +448,10 @@ def watched(
 
 def _callback(trainer, name): return next(c for c in trainer.callback_handler.callbacks if type(c).__name__==name)
 def _early(trainer): return _callback(trainer, 'StopEarly')
-def log_of(trainer): return _callback(trainer, 'MetricsLog')
+
+def log_of(trainer):
+    "The callback that writes a trainer's measurements."
+    return _callback(trainer, 'MetricsLog')
 
 # %% ../../nbs/40_train.base.ipynb #8b75bd6a
 def attempt(

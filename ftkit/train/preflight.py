@@ -161,7 +161,10 @@ def stops(
 
 @lru_cache(32)
 def _stops(tokenizer, template): return frozenset(stops(tokenizer))
-def ends(tokenizer): return _stops(tokenizer, tokenizer.chat_template)
+
+def ends(tokenizer):
+    "`stops`, asked once for a tokenizer and its template."
+    return _stops(tokenizer, tokenizer.chat_template)
 
 # %% ../../nbs/41_train.preflight.ipynb #1eb08cec
 def _turn_spans(tokenizer, messages, tools, text):

@@ -109,12 +109,23 @@ def licence(
     return m.get('License-Expression') or (trove[0] if trove else stated) or 'not stated'
 
 # %% ../../nbs/47_train.pretrain.ipynb #d895ed3f
-def too_short(t): return 'too short' if len(t.text)<12 or len(t.text.split())<3 else None
-def symbols(t): return 'mostly symbols' if sum(c.isalpha() or c==' ' for c in t.text)<.75*len(t.text) else None
-def control(t): return 'control characters' if re.search(r'[^\n\t\x20-\ufffc\U00010000-\U0010ffff]|<\||\|>', t.text) else None
+def too_short(t):
+    "Fewer than 12 characters or three words."
+    return 'too short' if len(t.text)<12 or len(t.text.split())<3 else None
+
+def symbols(t):
+    "Under three quarters are letters and spaces."
+    return 'mostly symbols' if sum(c.isalpha() or c==' ' for c in t.text)<.75*len(t.text) else None
+
+def control(t):
+    "Something is in it that no reader sees, or a marker of chat templates."
+    return 'control characters' if re.search(r'[^\n\t\x20-\ufffc\U00010000-\U0010ffff]|<\||\|>', t.text) else None
+
 def repetitive(t):
+    "Of more than 20 words, under three in ten are different."
     words = t.text.lower().split()
     return 'repetitive' if len(words)>20 and len(set(words))<.3*len(words) else None
+
 QUALITY = (too_short, symbols, control, repetitive)
 
 # %% ../../nbs/47_train.pretrain.ipynb #2d9587bb
