@@ -6,14 +6,15 @@ export TOKENIZERS_PARALLELISM = false
 
 .PHONY: demo test test-all notebooks lint install tiny-base docs docs-serve docs-quarto bench
 
-# uv installs in a minute what takes pip four; where uv or its way to the packages is missing, pip does it.
+# uv installs in a minute what takes pip four; where uv or its way to the packages is missing, pip does it. uv reads none of pip's
+# settings: a folder of wheels that pip was told about, such as a PyTorch without CUDA, is named to it.
 install: $(VENV)/.installed
 
 $(VENV)/.installed: constraints.txt settings.ini setup.py
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] >= (3, 10), "ftkit needs Python 3.10 or newer"'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt uv \
-	  && $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e ".[dev]" \
+	  && UV_FIND_LINKS="$$(echo $$PIP_FIND_LINKS | tr ' ' ,)" $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e ".[dev]" \
 	  || $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 # What takes longest to import is compiled now, and not by every process that comes first.
 	unset PYTHONDONTWRITEBYTECODE; PHOENIX_WORKING_DIR=$(abspath $(VENV))/phoenix $(BIN)/python -c 'import phoenix.server.main' & \

@@ -602,6 +602,9 @@ def watch():
     os.kill(os.getpid(), signal.SIGTERM); time.sleep(5); os._exit(1)
 threading.Thread(target=watch, daemon=True).start()
 from phoenix.server.main import main
+if hasattr(os, 'sched_setaffinity'):
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[os.getpid()%len(cores):][:1])
 sys.argv = ['phoenix', 'serve']
 main()
 '''
