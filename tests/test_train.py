@@ -1,12 +1,17 @@
 "Training that can be trusted: resume gives the same adapter to the bit, broken checkpoints are passed over, NaN stops."
 import math, shutil, subprocess, sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from ftkit.core import FtkitError, InstructionExample, PreferencePair, as_time, now, read_json, write_json
+from hub_stub import Hub
+
+from ftkit.core import FtkitError, InstructionDataset, InstructionExample, PreferencePair, as_time, now, read_json, write_json
+from ftkit.data.split import split
+from ftkit.data.version import save_version
 from ftkit.models import load_base
 from ftkit.plan import OrchestrationConfig
 from ftkit.tiny import random_base
@@ -14,6 +19,7 @@ from ftkit.track import Run, append_line, forecast_lines, read_lines, read_metri
 from ftkit.train.base import ASIDE, SEAL, DiskFull, Diverged, checkpoints, newest_whole, quiet, save_adapter, targets, with_lora
 from ftkit.train.dpo import train_dpo_rows
 from ftkit.train.preflight import encode, encode_pair, fit_rows, inspect_rows, refuse_unless_clean
+from ftkit.train.run import TrainJob, train_here
 from ftkit.train.sft import train_sft_rows
 
 LABELS = ('delivery', 'refunds', 'catalogue')
@@ -214,6 +220,21 @@ def test_a_run_in_another_process_is_watched_to_its_end(tmp_path):
     run.live(seen.append)
     assert other.wait()==0 and [s.split()[1] for s in seen]==['1/2', '2/2'] and list(run.metrics()['loss'])==[1., .5]
     assert run.plot()._repr_png_()[1:4]==b'PNG'
+
+@pytest.mark.parametrize('allowed', [False, True])
+def test_nobody_is_told_of_a_training_unless_the_environment_asks_for_it(tmp_path, monkeypatch, allowed):
+    from huggingface_hub import constants
+    from huggingface_hub.utils import _telemetry
+    hub, rows = Hub(), [replace(r, metadata=dict(span_id=str(i), time=f'2026-01-{i+1:02}T10:00:00+00:00')) for i,r in enumerate(SHOP)]
+    for name,value in dict(HF_HUB_OFFLINE=False, HF_HUB_DISABLE_TELEMETRY=False, ENDPOINT=hub.url).items(): monkeypatch.setattr(constants, name, value) # as read from the environment of a user who set none of them
+    monkeypatch.delenv('CI', raising=False)
+    monkeypatch.setenv('HF_HUB_DISABLE_TELEMETRY', '0') if allowed else monkeypatch.delenv('HF_HUB_DISABLE_TELEMETRY', raising=False)
+    write_json(tmp_path/'plan.json', config(epochs=1))
+    TrainJob('sft', str(save_version(split({'examples': InstructionDataset(rows)})).path), str(random_base()), 256).save(tmp_path)
+    assert train_here(tmp_path).metrics['steps']>0
+    _telemetry._TELEMETRY_QUEUE.join()
+    hub.stop()
+    assert bool(hub.asked)==allowed, hub.asked
 
 def test_lora_on_a_model_without_its_layers_falls_back_with_the_reason():
     class Odd(torch.nn.Module):

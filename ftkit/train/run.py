@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'FIT', 'MISTAKE', 'CRASH', 'resolve', 'TrainJob', 'row_limit', 'sentence_limit', 'training_data',
-           'check_memory', 'check_quantize', 'open_quantized', 'open_model', 'run_steps', 'threads', 'train_here',
-           'failure', 'end_with_parent', 'import_libraries', 'main']
+           'check_memory', 'check_quantize', 'open_quantized', 'open_model', 'run_steps', 'threads', 'keep_private',
+           'train_here', 'failure', 'end_with_parent', 'import_libraries', 'main']
 
 # %% ../../nbs/46_train.run.ipynb #5bf5b96d
 import errno, gc, os, shutil, sys, threading, traceback, warnings
@@ -213,6 +213,12 @@ def threads(
     torch.set_num_threads(n)
     return n
 
+# %% ../../nbs/46_train.run.ipynb #90e7f3a5
+def keep_private():
+    "Let no library tell others that a model is being trained."
+    from huggingface_hub import constants
+    if not os.environ.get('HF_HUB_DISABLE_TELEMETRY'): constants.HF_HUB_DISABLE_TELEMETRY = True
+
 # %% ../../nbs/46_train.run.ipynb #b79c8ca3
 def train_here(
     folder, # run folder with `plan.json` and `train.json`
@@ -222,6 +228,7 @@ def train_here(
     folder = Path(folder)
     config, job = OrchestrationConfig(**read_json(folder/'plan.json')), TrainJob.load(folder)
     threads(config.cpu)
+    keep_private()
     set_seed(config.seed)
     with quiet(): trained = run_steps(folder, job, config)
     trained.save(folder)
