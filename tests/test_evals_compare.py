@@ -64,6 +64,7 @@ def test_a_model_that_learned_is_found_better_with_all_figures(base, taught):
     assert (r.task, r.verdict, r.improvement_significant, r.test_size)==('labels', 'better', True, 50)
     assert r.adapter_metrics['accuracy']>.9 and r.adapter_metrics['generated_accuracy']>.9 and r.adapter_metrics['hallucination_rate']<.1 and r.base_metrics['hallucination_rate']==1
     assert r.adapter_metrics['latency_ms']>0 and r.improvements['latency_ms']==pytest.approx(r.adapter_metrics['latency_ms']-r.base_metrics['latency_ms'])
+    assert r.comparisons['latency_ms']['adapter']==pytest.approx(r.adapter_metrics['latency_ms']) and -r.comparisons['latency_ms']['difference']==pytest.approx(r.improvements['latency_ms']), 'advice, table and interval speak of the same figure'
     assert r.guards['hallucination_rate']=='kept' and len(r.details['reliability']['adapter'])==10 and r.examples[0]['base']!=r.examples[0]['adapter']
     a = as_attributes(r)
     assert a['metrics.adapter.accuracy']==r.adapter_metrics['accuracy'] and a['improvement.significant'] is True and a['evaluation.test_size']==50 and a['evaluation.agent_type']=='routing'
