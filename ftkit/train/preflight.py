@@ -10,6 +10,7 @@ __all__ = ['NO_THOUGHT', 'NULL_MEANS', 'CHECKS', 'Row', 'template_fault', 'arrow
 
 # %% ../../nbs/41_train.preflight.ipynb #a23424e1
 import re, unicodedata
+from bisect import bisect_left
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -211,22 +212,20 @@ def shorten(
     "Drop the oldest messages until the row fits."
     answers = [getattr(record, f) for f in ('chosen', 'rejected') if hasattr(record, f)] or getattr(record, 'answers', [record.answer])
     room = max_length-max(len(answer_ids(tokenizer, asked(record, tokenizer), a)) for a in answers)
+    fits = lambda r: len(to_ids(tokenizer, asked(r, tokenizer)))<=room
+    if fits(record): return record
     messages = prompt_of(record)
     system = [m for m in messages if m['role'] in ('system', 'developer')]
-    rest, dropped = [m for m in messages if m not in system], 0
-    while len(to_ids(tokenizer, asked(record, tokenizer)))>room:
-        cut = _next_cut(rest)
-        if not tokenizer.chat_template or cut is None: return None
-        dropped, rest = dropped+cut, rest[cut:]
-        record = record.noting(messages=[*system, *rest], messages_dropped=dropped)
-    return record
+    rest = [m for m in messages if m not in system]
+    without = lambda n: record.noting(messages=[*system, *rest[n:]], messages_dropped=n)
+    cuts = _cuts(rest) if tokenizer.chat_template else []
+    n = bisect_left(cuts, True, key=lambda n: fits(without(n)))
+    return without(cuts[n]) if n<len(cuts) else None
 
 # %% ../../nbs/41_train.preflight.ipynb #d95f380f
-def _next_cut(rest):
-    "How many of the oldest messages go at once; `None` when only the last question is left."
-    n = 1
-    while n<len(rest) and rest[n]['role']=='tool': n += 1
-    return n if n<len(rest) else None
+def _cuts(rest):
+    "How many of the oldest messages may go, the fewest first; the last question stays."
+    return [n for n in range(1, len(rest)) if rest[n]['role']!='tool']
 
 # %% ../../nbs/41_train.preflight.ipynb #d977c80b
 class Fitted(NamedTuple):
