@@ -7,14 +7,14 @@ __all__ = ['REVISIONS', 'lenient', 'plain_names', 'IN_PROJECT', 'SPANS', 'SAID',
            'open_database', 'stored_attributes', 'schema_revision', 'PhoenixDatabaseProvider']
 
 # %% ../nbs/11_phoenixdb.ipynb #266dc899
-import asyncio, base64, gc, json, orjson
+import asyncio, base64, json, orjson
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from .core import FtkitError, as_time
-from .spans import Annotation, Span, nest
+from .spans import Annotation, Span, collector_waits, nest
 from .telemetry import Batch, Provider, TelemetryError, check_kinds, check_window, judged_ids, no_project, start_mark
 
 # %% ../nbs/11_phoenixdb.ipynb #dc8b7cda
@@ -95,16 +95,8 @@ def stored_attributes(
 def _utc(value): # SQLite keeps UTC as text
     return datetime.fromisoformat(value+'+00:00') if isinstance(value, str) else as_time(value)
 
-@contextmanager
-def _no_gc(): # thousands of nested dicts at once set the collector off again and again, and none of them is garbage
-    was = gc.isenabled()
-    gc.disable()
-    try: yield
-    finally:
-        if was: gc.enable()
-
 def _spans(rows):
-    with _no_gc(): return [_span(r) for r in rows]
+    with collector_waits(): return [_span(r) for r in rows]
 
 def _span(row):
     _, _, span_id, trace_id, parent_id, name, kind, start, end, status, message, attributes = row
@@ -202,7 +194,7 @@ class _Rows:
         return [_note(target, names[r[0]], r) for r in await self._select(c, f'{NOTES[target]} IN :ids ORDER BY a.id', ids=list(names))] if names else []
 
     async def _batch(self, c, pid, rows, mark): # with everything said about them
-        with _no_gc():
+        with collector_waits():
             spans, own = _spans(rows), {r.id: r.span_id for r in rows}
             names = dict(span=own, document=own, trace={r.trace_rowid: r.trace_id for r in rows}, session=await self._names(c, pid, 'session', judged_ids(spans, 'session')))
             return Batch(spans, [a for target in NOTES for a in await self._notes(c, target, names[target])], mark)

@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['JSON_TEXT', 'DEEPEST', 'SPAN_COLUMNS', 'ANNOTATION_COLUMNS', 'TARGETS', 'missing', 'from_json', 'flatten', 'nest',
-           'at', 'Span', 'as_span', 'Annotation', 'as_annotation', 'span_row', 'spans_frame', 'frame_spans',
-           'annotations_frame', 'frame_annotations', 'renewed', 'record_row']
+           'at', 'Span', 'as_span', 'collector_waits', 'as_spans', 'Annotation', 'as_annotation', 'span_row',
+           'spans_frame', 'frame_spans', 'annotations_frame', 'frame_annotations', 'renewed', 'record_row']
 
 # %% ../nbs/01_spans.ipynb #2a108afa
-import json, math
+import gc, json, math
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from functools import lru_cache
 
 from .core import FtkitError, as_time, content_hash, plain, slug, to_json
 
@@ -40,29 +42,37 @@ def _too_deep(value):
     try: return to_json(value)
     except RecursionError: return '(nested too deeply)'
 
+@lru_cache(10_000) # the same keys come with every span
 def _under(path, key): # blank steps lead nowhere
     if not key.isalnum(): key = '.'.join(p for p in key.split('.') if p.strip())
     return f'{path}.{key}' if path and key else path or key
 
-def _leaves(value, path, depth):
-    if hasattr(value, 'tolist'): value = value.tolist()
+def _items(value): # what is followed, or None for a value
+    if isinstance(value, dict): return value.items()
+    if isinstance(value, (list, tuple)) and {type(v) for v in value if not missing(v)}=={dict}: return enumerate(value)
+
+def _collect(value, path, depth, leaves):
+    if type(value) is not str and hasattr(value, 'tolist'): value = value.tolist()
     if path.endswith(JSON_TEXT): value = from_json(value)
-    many = isinstance(value, (list, tuple)) and {type(v) for v in value if not missing(v)}=={dict}
-    items = value.items() if isinstance(value, dict) else enumerate(value) if many else None
-    if items is not None and depth>DEEPEST: yield path, _too_deep(value)
-    elif items is None:
-        if not missing(value): yield path, plain(value) if isinstance(value, (list, tuple)) else value
-    else:
-        for k,v in items: yield from _leaves(v, _under(path, str(k)), depth+1)
+    items = None if type(value) is str else _items(value)
+    if items is not None and depth<=DEEPEST:
+        for k,v in items: _collect(v, _under(path, str(k)), depth+1, leaves)
+    elif items is not None: leaves[path] = _too_deep(value)
+    elif not missing(value): leaves[path] = plain(value) if isinstance(value, (list, tuple)) else value
 
 # %% ../nbs/01_spans.ipynb #a982882c
 def flatten(
     attributes:dict, # nested, flat, or half of each
 ) -> dict: # dotted key -> value
     "Every leaf under its dotted key."
-    return dict(_leaves(attributes, '', 0))
+    leaves = {}
+    _collect(attributes, '', 0, leaves)
+    return leaves
 
 # %% ../nbs/01_spans.ipynb #ee06e1a4
+@lru_cache(10_000)
+def _steps(key): return [p for p in key.split('.', DEEPEST) if p.strip()] or [key]
+
 def _put(tree, path, value):
     for i,p in enumerate(path[:-1]):
         below = tree.setdefault(p, {})
@@ -74,11 +84,9 @@ def _put(tree, path, value):
 
 # %% ../nbs/01_spans.ipynb #ba0c72bf
 def _lists(tree):
-    if not isinstance(tree, dict): return tree
-    done = {k: _lists(v) for k,v in tree.items()}
-    if done and all(k.isdecimal() and isinstance(v, (dict, list)) for k,v in done.items()) and all(isinstance(tree[k], dict) for k in done):
-        return [done[k] for k in sorted(done, key=int)]
-    return done
+    done = {k: _lists(v) if isinstance(v, dict) else v for k,v in tree.items()}
+    numbered = done and next(iter(done)).isdecimal() and all(k.isdecimal() and isinstance(tree[k], dict) for k in done)
+    return [done[k] for k in sorted(done, key=int)] if numbered else done
 
 # %% ../nbs/01_spans.ipynb #177274e1
 def nest(
@@ -86,7 +94,7 @@ def nest(
 ) -> dict: # dicts and lists, as the instrumentation meant them
     "Rebuild the structure behind dotted keys."
     leaves, tree = flatten(flat), {}
-    for key in sorted(leaves): _put(tree, [p for p in key.split('.', DEEPEST) if p.strip()] or [key], leaves[key])
+    for key in sorted(leaves): _put(tree, _steps(key), leaves[key])
     done = _lists(tree)
     return done if isinstance(done, dict) else {str(i): v for i,v in enumerate(done)}
 
@@ -151,6 +159,22 @@ def as_span(
     return Span(known('span_id'), known('trace_id'), _text(t.get('parent_id')) or None, _text(t.get('name')) or '', str(kind).upper(),
         _when(t.get('start_time')), _when(t.get('end_time')), str(t.get('status_code') or t.get('status') or 'UNSET').upper(),
         {k: v for k,v in a.items() if k!='openinference'} , _text(t.get('status_message')) or '')
+
+# %% ../nbs/01_spans.ipynb #c91f3b64
+@contextmanager
+def collector_waits():
+    "Inside the block, Python's garbage collector does not run by itself."
+    was = gc.isenabled()
+    gc.disable()
+    try: yield
+    finally:
+        if was: gc.enable()
+
+def as_spans(
+    rows, # of any of the shapes that `as_span` reads
+) -> list: # of `Span`
+    "Read a batch of spans."
+    with collector_waits(): return [as_span(r) for r in rows]
 
 # %% ../nbs/01_spans.ipynb #6d7fa066
 @dataclass(frozen=True)
@@ -244,7 +268,7 @@ def frame_spans(
 ) -> list: # of `Span`
     "The records behind a spans frame."
     if 'context.span_id' not in df.columns: df = df.rename_axis('context.span_id').reset_index() if len(df) else df
-    return [as_span({k: v for k,v in zip(df.columns, row) if not missing(v)}) for row in df.itertuples(index=False, name=None)]
+    return as_spans({k: v for k,v in zip(df.columns, row) if not missing(v)} for row in df.itertuples(index=False, name=None))
 
 # %% ../nbs/01_spans.ipynb #f579d009
 def annotations_frame(

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .core import FtkitError, as_time, atomic_file, check_name, now, one_of, plain, to_json, write_jsonl
-from .spans import TARGETS, Annotation, Span, annotations_frame, as_annotation, as_span, flatten, frame_spans, record_row, spans_frame
+from .spans import TARGETS, Annotation, Span, annotations_frame, as_annotation, as_spans, flatten, frame_spans, record_row, spans_frame
 from .spans import at, frame_annotations, nest, renewed # noqa: F401 - found here too, where a reader would look for them
 
 # %% ../nbs/10_telemetry.ipynb #e48b6746
@@ -437,7 +437,7 @@ class FileProvider(_Exported, _Strays, _Folders, Provider):
         (start, end), kinds = check_window(start_time, end_time), check_kinds(span_kinds)
         late = lambda s: (start and (not s.start_time or s.start_time<start)) or (end and (not s.start_time or s.start_time>=end))
         for rows in _rows((await self._files(project))[0], batch_size):
-            yield [s for s in map(as_span, rows) if not late(s) and (not kinds or s.kind in kinds)]
+            yield [s for s in as_spans(rows) if not late(s) and (not kinds or s.kind in kinds)]
 
     async def _index(self, project): # the annotations by what they judge, made once for each state of their file
         path = (await self._files(project))[1]
@@ -515,7 +515,7 @@ class _Served:
                 if page: yield page
 
     async def _server_time(self): # by the server's own clock, which is the one that stamps annotations
-        await self.projects()
+        async with self.wire.client() as client: await _projects(self.wire, client, name_contains=self.project)
         return ((self.wire.server_time or now())-timedelta(seconds=2)).isoformat()
 
 # %% ../nbs/10_telemetry.ipynb #2421d986
@@ -545,7 +545,7 @@ async def _judged_since(provider, project, mark, batch_size, late_days):
     async for ids in _judged_ids_since(provider, project, mark, batch_size, start):
         for i in range(0, len(ids), 200):
             async for page in provider._stored(project, batch_size=batch_size, span_id=ids[i:i+200]):
-                spans = [as_span(r) for r in page]
+                spans = as_spans(page)
                 yield Batch(spans, await provider._said(spans, project), mark)
 
 # %% ../nbs/10_telemetry.ipynb #0a82ca14
@@ -557,7 +557,7 @@ class _Pulled:
         if mark.get('newest'):
             async for batch in _judged_since(self, project, mark, batch_size, late_days): yield batch
         async for page in self._stored(project, batch_size=batch_size, after=mark['span']):
-            spans = [as_span(r) for r in page]
+            spans = as_spans(page)
             newest = max(filter(None, [as_time(mark.get('newest')), *(s.start_time for s in spans)]), default=None)
             mark = {**mark, 'span': _row_id(page[-1]), 'judged': begun, 'newest': newest and newest.isoformat()}
             yield Batch(spans, await self._said(spans, project), mark)
@@ -582,7 +582,7 @@ class PhoenixProvider(_Pulled, _Served, Provider):
         "Lists of `Span`, in the order they were stored."
         kinds = check_kinds(span_kinds)
         async for page in self._stored(project, start_time, end_time, kinds, batch_size):
-            yield [s for s in map(as_span, page) if not kinds or s.kind in kinds]
+            yield [s for s in as_spans(page) if not kinds or s.kind in kinds]
 
     async def annotations_on(self, target, ids, project=None) -> list:
         "`Annotation` records that judge these ids."
@@ -781,9 +781,10 @@ async def send(
     spans, annotations, kept = list({s.span_id: s for s in spans}.values()), list(annotations), 0
     async with wire.client() as client:
         await _projects(wire, client) # is it there, and is it Phoenix?
-        for i in range(0, len(spans), batch_size):
-            await _post_spans(wire, client, spans[i:i+batch_size], project)
-            await _until_stored(wire, client, spans[i:i+batch_size], project)
+        batches = [spans[i:i+batch_size] for i in range(0, len(spans), batch_size)]
+        for batch,before in zip([*batches, None], [None, *batches]):
+            if batch: await _post_spans(wire, client, batch, project)
+            if before: await _until_stored(wire, client, before, project)
         for target in POST_TO:
             some = [a for a in annotations if a.target==target]
             for i in range(0, len(some), batch_size): kept += await _post_notes(wire, client, target, some[i:i+batch_size])

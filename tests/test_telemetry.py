@@ -545,9 +545,17 @@ def test_a_second_phoenix_says_that_the_port_is_taken(phoenix_server):
     port = int(phoenix_server.endpoint.rsplit(':', 1)[1])
     with pytest.raises(FtkitError, match=f'port {port} is taken'): phoenix(port=port)
 
-def test_a_phoenix_that_cannot_start_shows_its_log(tmp_path):
+@pytest.mark.parametrize('fault', ['a package that breaks', *(['a database that cannot be opened'] if os.environ.get('FTKIT_FULL')=='1' else [])]) # the real one takes ten seconds to say so
+def test_a_phoenix_that_cannot_start_shows_its_log(tmp_path, monkeypatch, fault):
+    if fault=='a package that breaks':
+        (tmp_path/'phoenix').mkdir()
+        (tmp_path/'phoenix'/'__init__.py').write_text("raise RuntimeError('unable to open the shop')")
+        monkeypatch.setenv('PYTHONPATH', str(tmp_path))
     with pytest.raises(TelemetryError, match='ended with code') as e: phoenix(database_url=f'sqlite:///{tmp_path}/no/such/folder/x.db')
     assert 'unable to open' in str(e.value)
+
+@pytest.mark.skipif(not hasattr(os, 'sched_getaffinity'), reason='this system does not say where a process may run')
+def test_a_phoenix_of_ones_own_stays_on_one_core(phoenix_server): assert len(os.sched_getaffinity(phoenix_server.child.pid))==1
 
 def test_a_killed_parent_takes_its_phoenix_along():
     code = 'import os, ftkit.telemetry as t; t._await_phoenix = lambda server, s: server; server = t.phoenix(); print(server.child.pid, server.working_dir, flush=True); os.kill(os.getpid(), 9)'

@@ -28,8 +28,8 @@ from ..telemetry import judged_ids
 
 # %% ../../nbs/20_data.extract.ipynb #1dd22899
 def _messages(span, side):
-    found = [chat_message(m) for m in dicts(span.get(f'llm.{side}_messages'))]
-    if found: return found
+    found = dicts(span.get(f'llm.{side}_messages'))
+    if found: return map(chat_message, found) # one at a time: who only asks whether there is a prompt reads one message
     value = from_json(span.get(f'{side}.value'))
     if isinstance(value, dict) and isinstance(value.get('messages'), list): return [chat_message(m) for m in dicts(value['messages'])]
     choice = at(value, 'choices.0.message') if isinstance(value, dict) else None
@@ -97,7 +97,7 @@ def read_call(
 ) -> Call:
     "Read a span as a model call."
     of = lambda *paths: inherited(span, by_id, *paths)
-    return Call(span, _messages(span, 'input'), _answer(span), _tools(span), of(*AGENT), of('session.id'), of('user.id'))
+    return Call(span, list(_messages(span, 'input')), _answer(span), _tools(span), of(*AGENT), of('session.id'), of('user.id'))
 
 # %% ../../nbs/20_data.extract.ipynb #24c25245
 @dataclass(frozen=True)
