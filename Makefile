@@ -45,7 +45,7 @@ tiny-base: install
 
 # Every figure on the page of benchmarks again; it wants a quiet core and takes long. `BENCH=--smallest` only sees that all of it runs.
 bench: install
-	for b in training scoring reading; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$b.py $(BENCH) || exit 1; done
+	for b in training scoring reading machine; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$b.py $(BENCH) || exit 1; done
 
 # The site, from the notebooks as they stand: nothing is executed, nothing is fetched.
 docs: install

@@ -17,13 +17,14 @@ from ftkit.tiny import llama_config, random_model, tiny_base
 
 DATA = Path(__file__).parents[2]/'shared'/'data'
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not DATA.exists(), reason=f'{DATA} is not here: the feedback files are not part of the project')]
+FULL = os.environ.get('FTKIT_FULL')=='1'
 FAST = dict(model_type='llm', epochs=1, batch_size=8, max_length=384, learning_rate=1e-3, test_set_size=6, target_modules='all-linear')
 
 @pytest.fixture(scope='module')
 def base(tmp_path_factory):
-    "The tiny base with FTKIT_FULL=1; otherwise a random model with its vocabulary and template, which trains in a quarter of the time"
+    "The tiny base with FTKIT_FULL=1; otherwise a random model with its vocabulary and template, which trains in a quarter of the time, in this process"
     from transformers import AutoTokenizer
-    if os.environ.get('FTKIT_FULL')=='1': return tiny_base()
+    if FULL: return tiny_base()
     folder = tmp_path_factory.mktemp('base')
     random_model(llama_config(hidden=64, layers=2)).save_pretrained(folder)
     AutoTokenizer.from_pretrained(tiny_base()).save_pretrained(folder)
@@ -63,7 +64,7 @@ def logits(folder, adapter=None):
 def test_an_agents_feedback_becomes_a_registered_adapter(agent, method, base, phoenix_server, tmp_path):
     raw = rows(agent)
     provider, expected = replayed(agent, raw, phoenix_server, f'real-{agent}'), counted(raw)
-    result = finetune_sync(telemetry_provider=provider, tenant_id='acme', project=f'real-{agent}', agent_type=agent, output_dir=str(tmp_path), base_model=str(base), say=print, **FAST)
+    result = finetune_sync(telemetry_provider=provider, tenant_id='acme', project=f'real-{agent}', agent_type=agent, output_dir=str(tmp_path), base_model=str(base), in_process=not FULL, say=print, **FAST)
     about = json.loads((Path(result.run)/'data'/'extract'/'extraction.json').read_text())
     examples, pairs = about['accounts']['examples'], about['accounts']['pairs']
     assert examples['seen']==pairs['seen']==expected['seen'] and examples['kept']==expected['approved'] and about['counts']['preference_pairs']==expected['pairs']
