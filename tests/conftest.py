@@ -1,5 +1,5 @@
 "What tests share: a home folder of their own, no network, and one real Phoenix for all of them."
-import os
+import gc, os, sys
 
 os.environ.update(HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false', PHOENIX_TELEMETRY_ENABLED='false', MPLBACKEND='Agg')
 for name in ('PHOENIX_COLLECTOR_ENDPOINT', 'PHOENIX_ENDPOINT', 'PHOENIX_API_KEY', 'PHOENIX_CLIENT_HEADERS'): os.environ.pop(name, None)
@@ -10,6 +10,16 @@ from hypothesis import settings
 settings.register_profile('ftkit', database=None, deadline=None, derandomize=True, print_blob=True)
 settings.load_profile('ftkit')
 
+KNOWN = pytest.StashKey()
+
+
+def pytest_runtest_teardown(item, nextitem):
+    "Libraries that came with a test are objects by the million, and none is garbage: the collector need not look through them again and again"
+    libraries = len(sys.modules)
+    if libraries>item.session.stash.get(KNOWN, 0)+100:
+        item.session.stash[KNOWN] = libraries
+        gc.collect()
+        gc.freeze()
 
 @pytest.fixture(scope='session', autouse=True)
 def ftkit_home(tmp_path_factory):
