@@ -462,9 +462,11 @@ def picture(
 ): # the same, with a picture for notebooks
     "Let a figure show itself when it stands last in a cell."
     def png():
-        out = io.BytesIO()
-        fig.savefig(out, format='png', dpi=80)
-        return out.getvalue()
+        from PIL import Image
+        drawn, small = io.BytesIO(), io.BytesIO()
+        fig.savefig(drawn, format='png', dpi=80)
+        Image.open(drawn).convert('RGB').quantize(128, dither=Image.Dither.NONE).save(small, 'png', optimize=True) # a third of the size, and no eye can tell
+        return small.getvalue()
     fig._repr_png_ = png
     return fig
 

@@ -258,7 +258,7 @@ def to_ids(
 ) -> list: # token ids, with one beginning-of-sequence token at most
     "The tokens a model reads."
     text = render(tokenizer, prompt)
-    ids = list(tokenizer(text, add_special_tokens=isinstance(prompt, str))['input_ids'])
+    ids = list(tokenizer(text, add_special_tokens=isinstance(prompt, str), verbose=False)['input_ids']) # whoever asks looks at the length
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     while len(ids)>1 and bos is not None and ids[0]==ids[1]==bos: ids = ids[1:]
     if isinstance(prompt, str) and ids[-1:]==[eos] and eos!=bos and not text.endswith(tokenizer.eos_token): ids = ids[:-1]

@@ -9,7 +9,7 @@ __all__ = ['MACHINE', 'EXAMINED', 'check_plan', 'plan_of', 'earlier_plan', 'open
            'report', 'waiting', 'finetune', 'finetune_sync', 'FinetuningOrchestrator', 'demo']
 
 # %% ../nbs/90_pipeline.ipynb #1ce8892b
-import asyncio, os
+import asyncio, os, threading
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -34,7 +34,7 @@ from .select import MethodAnalysis, Thresholds, TrainingMethodSelector, choose, 
 from .track import Run, find_run, new_folder, stage, write_report
 from .train.base import Trained
 from .train.preflight import fit_rows
-from .train.run import TrainJob, check_quantize, resolve, row_limit, train_here
+from .train.run import TrainJob, check_quantize, cores, resolve, row_limit, train_here
 
 # %% ../nbs/90_pipeline.ipynb #2346f56e
 def check_plan(
@@ -268,6 +268,7 @@ async def train(
 
 # %% ../nbs/90_pipeline.ipynb #95127f3a
 EXAMINED = dict(ranking=('pairs',), multi_turn=('trajectories',), embedding=('triplets',)) # all others: examples, or pairs where there are none
+_one_at_a_time = threading.Lock()
 
 def examine(
     run, # `Run`
@@ -280,7 +281,7 @@ def examine(
     kinds = EXAMINED.get(trained.method, ('examples', 'pairs'))
     kind = next((k for k in kinds if len(dataset.test.get(k, ()))), kinds[-1])
     limit, losses = row_limit(config, base), (trained.metrics.get('train_loss'), trained.metrics.get('eval_loss'))
-    return evaluate_safely(str(base), run.folder/trained.adapter, dataset.test.get(kind, ()), test_size=config.test_set_size, agent_type=config.subject, certificate=dataset.certificate,
+    with _one_at_a_time, cores(config.cpu): return evaluate_safely(str(base), run.folder/trained.adapter, dataset.test.get(kind, ()), test_size=config.test_set_size, agent_type=config.subject, certificate=dataset.certificate,
         trained_on=dataset.train.get(kind, ()), fit=lambda rows, tokenizer: fit_rows(rows, tokenizer, limit, most_lost=1).kept, losses=losses if None not in losses else None)
 
 # %% ../nbs/90_pipeline.ipynb #76f5f6be

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
+from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -604,7 +605,7 @@ threading.Thread(target=watch, daemon=True).start()
 from phoenix.server.main import main
 if hasattr(os, 'sched_setaffinity'):
     cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cores[os.getpid()%len(cores):][:1])
+    os.sched_setaffinity(0, {cores[int(sys.argv[1])%len(cores)]})
 sys.argv = ['phoenix', 'serve']
 main()
 '''
@@ -668,6 +669,8 @@ def _await_phoenix(server, timeout_s):
     raise TelemetryError('Phoenix '+(f'ended with code {ended}' if ended is not None else f'was not up within {timeout_s:.0f} s')+f'; the end of its log:\n{said}')
 
 # %% ../nbs/10_telemetry.ipynb #d53a1a07
+_turn = count(os.getpid()) # the next one takes the next core
+
 def phoenix(
     port:int|None=None, # a free one when `None`
     working_dir=None, # where it keeps its data; a temporary folder when `None`
@@ -680,7 +683,7 @@ def phoenix(
     folder.mkdir(parents=True, exist_ok=True)
     port, log = free_port(port), folder/'phoenix.log'
     with open(log, 'wb') as out:
-        child = subprocess.Popen([sys.executable, '-c', CHILD], env=_child_env(folder, port, free_port(), database_url), cwd=folder, stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True)
+        child = subprocess.Popen([sys.executable, '-c', CHILD, str(next(_turn))], env=_child_env(folder, port, free_port(), database_url), cwd=folder, stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True)
     server = Embedded(child, f'http://127.0.0.1:{port}', folder, log, database_url or f'sqlite:///{folder/"phoenix.db"}', keep=bool(working_dir))
     atexit.register(server.stop)
     return _await_phoenix(server, timeout_s)

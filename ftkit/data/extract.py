@@ -488,7 +488,7 @@ def context_pairs(
     pairs, why, used, seen = [], {}, set(), set()
     for good,bad,chosen in _candidates(calls):
         ids, texts = [good[0].span.span_id, bad[0].span.span_id], (chosen.strip(), bad[0].answer.strip())
-        reason = 'same text approved and rejected' if texts[0]==texts[1] else 'repeats another pair' if texts in seen else f'more than {at_most} pairs in its context' if len(pairs)>=at_most else None
+        reason = 'same text approved and rejected' if texts[0]==texts[1] else 'repeats another pair' if texts in seen else f'more than {at_most} pair{"s"*(at_most>1)} in its context' if len(pairs)>=at_most else None
         if reason: why.update((i, reason) for i in ids); continue
         seen.add(texts); used.update(ids); pairs.append(_pair(good, bad, chosen))
     alone = {c.span.span_id: why.get(c.span.span_id, 'no other verdict on its context') for c,_ in calls if c.span.span_id not in used}

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'FIT', 'MISTAKE', 'CRASH', 'resolve', 'TrainJob', 'row_limit', 'sentence_limit', 'training_data',
-           'check_memory', 'check_quantize', 'open_quantized', 'open_model', 'run_steps', 'threads', 'keep_private',
-           'train_here', 'failure', 'end_with_parent', 'import_libraries', 'main']
+           'check_memory', 'check_quantize', 'open_quantized', 'open_model', 'run_steps', 'threads', 'cores',
+           'keep_private', 'train_here', 'failure', 'end_with_parent', 'import_libraries', 'main']
 
 # %% ../../nbs/46_train.run.ipynb #5bf5b96d
 import errno, gc, os, shutil, sys, threading, traceback, warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -212,6 +213,18 @@ def threads(
     n = max(1, min(cpu, here, int(os.environ.get('OMP_NUM_THREADS') or here)))
     torch.set_num_threads(n)
     return n
+
+# %% ../../nbs/46_train.run.ipynb #7c3de902
+@contextmanager
+def cores(
+    cpu:int, # as planned
+):
+    "Compute on that many cores inside the block."
+    import torch
+    before = torch.get_num_threads()
+    threads(cpu)
+    try: yield
+    finally: torch.set_num_threads(before)
 
 # %% ../../nbs/46_train.run.ipynb #90e7f3a5
 def keep_private():
