@@ -1,9 +1,11 @@
 "The main path from outside: as a library, from a terminal, killed and resumed, and given what it cannot use."
 import asyncio, json, os, signal, subprocess, sys, time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from ftkit import pipeline
 from ftkit.core import FtkitError, read_json
 from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore, decide
 from ftkit.data.synth import SyntheticDataService
@@ -118,6 +120,15 @@ def test_a_run_is_worked_on_by_one_process(exports, tmp_path):
     result = finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, in_process=True, **plan(tmp_path, evaluate_after_training=False, enable_registry=False))
     with locked(Run(result.run)), pytest.raises(FtkitError, match='another process'):
         finetune_sync(resume=result.run, say=quietly)
+
+def test_evaluations_of_runs_side_by_side_take_turns(exports, tmp_path):
+    with ThreadPoolExecutor() as others:
+        with pipeline._one_at_a_time: # as another run's evaluation would
+            run = others.submit(finetune_sync, telemetry_provider=FileProvider(exports), say=quietly, in_process=True, **plan(tmp_path, enable_registry=False, cpu=1))
+            wait_for(lambda: run.done() or any(e['what']=='started' and e.get('stage')=='evaluate' for f in tmp_path.glob('*/events.jsonl') for e in read_lines(f)))
+            time.sleep(6) # an evaluation of eight rows takes two or three
+            assert not run.done()
+        assert run.result().evaluation_result.task=='labels'
 
 def test_a_failed_stage_leaves_its_reason_and_nothing_that_looks_finished(exports, tmp_path):
     with pytest.raises(FtkitError, match='Insufficient preference pairs: 2 < 20. Insufficient approved examples: 109 < 500.'):
