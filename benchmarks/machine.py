@@ -64,7 +64,7 @@ def main():
     ap.add_argument('--batch', type=int, default=8)
     ap.add_argument('--tokens', type=int, default=128, help='of a row')
     ap.add_argument('--steps', type=int, default=5, help='in a round')
-    ap.add_argument('--spans', type=int, default=600, help='sent in a round')
+    ap.add_argument('--spans', type=int, default=400, help='sent in a round')
     a = ap.parse_args()
     if a.smallest: a.batch, a.tokens, a.steps, a.spans, a.rounds = 2, 16, 1, 20, 1
     import torch
