@@ -7,10 +7,11 @@ __all__ = ['FtkitError', 'Waiting', 'one_of', 'Record', 'InstructionExample', 'P
            'ConversationTurn', 'ConversationTrajectory', 'plain', 'to_json', 'content_hash', 'file_hash', 'check_name',
            'slug', 'Accounting', 'sift', 'home', 'fsync', 'atomic_file', 'atomic_dir', 'write_text', 'write_json',
            'read_json', 'write_jsonl', 'read_jsonl', 'RecordDataset', 'clip', 'html_table', 'InstructionDataset',
-           'PreferenceDataset', 'TripletDataset', 'RankingDataset', 'TrajectoryDataset', 'picture', 'now', 'as_time']
+           'PreferenceDataset', 'TripletDataset', 'RankingDataset', 'TrajectoryDataset', 'picture', 'now', 'as_time',
+           'collector_waits']
 
 # %% ../nbs/00_core.ipynb #e2d1635e
-import hashlib, io, json, math, os, re, shutil, tempfile, unicodedata
+import gc, hashlib, io, json, math, os, re, shutil, tempfile, unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -487,3 +488,13 @@ def as_time(
         except ValueError: raise FtkitError(f'{value!r} is not a time; write it like 2026-01-31T12:00:00+00:00') from None
     if hasattr(value, 'to_pydatetime'): value = value.to_pydatetime()
     return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+
+# %% ../nbs/00_core.ipynb #c35f70be
+@contextmanager
+def collector_waits():
+    "Inside the block, Python's garbage collector does not run by itself."
+    was = gc.isenabled()
+    gc.disable()
+    try: yield
+    finally:
+        if was: gc.enable()

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from .core import FtkitError, as_time
-from .spans import Annotation, Span, collector_waits, nest
+from .core import FtkitError, as_time, collector_waits
+from .spans import Annotation, Span, nest
 from .telemetry import Batch, Provider, TelemetryError, check_kinds, check_window, judged_ids, no_project, start_mark
 
 # %% ../nbs/11_phoenixdb.ipynb #dc8b7cda

@@ -4,17 +4,16 @@
 
 # %% auto #0
 __all__ = ['JSON_TEXT', 'DEEPEST', 'SPAN_COLUMNS', 'ANNOTATION_COLUMNS', 'TARGETS', 'missing', 'from_json', 'flatten', 'nest',
-           'at', 'Span', 'as_span', 'collector_waits', 'as_spans', 'Annotation', 'as_annotation', 'span_row',
-           'spans_frame', 'frame_spans', 'annotations_frame', 'frame_annotations', 'renewed', 'record_row']
+           'at', 'Span', 'as_span', 'as_spans', 'Annotation', 'as_annotation', 'span_row', 'spans_frame', 'frame_spans',
+           'annotations_frame', 'frame_annotations', 'renewed', 'record_row']
 
 # %% ../nbs/01_spans.ipynb #2a108afa
-import gc, json, math
-from contextlib import contextmanager
+import json, math
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import lru_cache
 
-from .core import FtkitError, as_time, content_hash, plain, slug, to_json
+from .core import FtkitError, as_time, collector_waits, content_hash, plain, slug, to_json
 
 # %% ../nbs/01_spans.ipynb #ea235076
 JSON_TEXT = ('metadata', 'llm.prompt_template.variables', 'tool.parameters') # attributes that carry JSON as text
@@ -161,15 +160,6 @@ def as_span(
         {k: v for k,v in a.items() if k!='openinference'} , _text(t.get('status_message')) or '')
 
 # %% ../nbs/01_spans.ipynb #c91f3b64
-@contextmanager
-def collector_waits():
-    "Inside the block, Python's garbage collector does not run by itself."
-    was = gc.isenabled()
-    gc.disable()
-    try: yield
-    finally:
-        if was: gc.enable()
-
 def as_spans(
     rows, # of any of the shapes that `as_span` reads
 ) -> list: # of `Span`

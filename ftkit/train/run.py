@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..core import FtkitError, read_json, write_json
+from ..core import FtkitError, collector_waits, read_json, write_json
 from ..data.approval import require_approved
 from ..data.version import load_version
 from ..models import Model, best_dtype, load_base
@@ -269,11 +269,9 @@ def end_with_parent():
 # %% ../../nbs/46_train.run.ipynb #2bd107b5
 def import_libraries():
     "Import what every training needs while the garbage collector waits."
-    gc.disable()
-    try: import datasets, peft, torch, transformers.trainer # noqa: F401, E401
-    finally:
+    with collector_waits():
+        import datasets, peft, torch, transformers.trainer # noqa: F401, E401
         gc.freeze()
-        gc.enable()
 
 # %% ../../nbs/46_train.run.ipynb #1b32b424
 def main(
