@@ -17,7 +17,7 @@ $(VENV)/.installed: constraints.txt settings.ini setup.py
 	  && UV_FIND_LINKS="$$(echo $$PIP_FIND_LINKS | tr ' ' ,)" $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e ".[dev]" \
 	  || $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 # What takes longest to import is compiled now, and not by every process that comes first.
-	unset PYTHONDONTWRITEBYTECODE; PHOENIX_WORKING_DIR=$(abspath $(VENV))/phoenix $(BIN)/python -c 'import phoenix.server.main' & \
+	unset PYTHONDONTWRITEBYTECODE; PHOENIX_WORKING_DIR=$(abspath $(VENV))/phoenix $(BIN)/python -c 'import gc; gc.disable(); import phoenix.server.main' & \
 	  $(BIN)/python -c 'from ftkit.train.run import import_libraries; import_libraries()' && wait
 	touch $@
 

@@ -597,12 +597,13 @@ class PhoenixProvider(_Pulled, _Served, Provider):
 # %% ../nbs/10_telemetry.ipynb #e48f57d6
 CHILD = '''
 import gc, os, signal, sys, threading, time
-gc.set_threshold(100_000, 50, 100)
+gc.disable()
 def watch():
     while os.read(0, 1024): pass
     os.kill(os.getpid(), signal.SIGTERM); time.sleep(5); os._exit(1)
 threading.Thread(target=watch, daemon=True).start()
 from phoenix.server.main import main
+gc.freeze(); gc.set_threshold(100_000, 50, 100); gc.enable()
 if hasattr(os, 'sched_setaffinity'):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(sys.argv[1])%len(cores)]})

@@ -12,6 +12,19 @@ settings.load_profile('ftkit')
 
 KNOWN = pytest.StashKey()
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_collection(session):
+    "The garbage collector waits while libraries come with the tests"
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    "Tests that ask for the real Phoenix can be told from the others"
+    for item in items:
+        if 'phoenix_server' in item.fixturenames: item.add_marker('phoenix')
 
 def pytest_runtest_teardown(item, nextitem):
     "Libraries that came with a test are objects by the million, and none is garbage: the collector need not look through them again and again"

@@ -50,35 +50,36 @@ def remote():
     yield server
     server.stop()
 
-def elsewhere(remote, tmp_path, code, offline='0', token='hf_good'):
-    "Run code in a process that knows this hub only"
+def elsewhere(remote, tmp_path, *calls, offline='0', token='hf_good'):
+    "What each call prints or is refused with, in a process that knows this hub only"
     env = {**os.environ, 'HF_ENDPOINT': remote if isinstance(remote, str) else remote.url, 'HF_HUB_OFFLINE': offline, 'HF_HUB_DISABLE_TELEMETRY': '1', 'HF_HUB_DISABLE_PROGRESS_BARS': '1', 'HF_HOME': str(tmp_path/'hf'), 'HF_TOKEN': token, 'FTKIT_HOME': str(tmp_path/'home')}
     head = 'from ftkit.hub import *\nfrom ftkit.core import FtkitError\n'
-    body = '\n'.join('    '+line for line in code.splitlines())
-    got = subprocess.run([sys.executable, '-c', f'{head}try:\n{body}\nexcept FtkitError as e: print("REFUSED", e)'], env=env, capture_output=True, text=True, timeout=120)
+    body = '\n'.join(f'try: print({call})\nexcept FtkitError as e: print("REFUSED", e)\nprint("\\0")' for call in calls)
+    got = subprocess.run([sys.executable, '-c', head+body], env=env, capture_output=True, text=True, timeout=120)
     assert got.returncode==0, got.stderr[-2000:]
-    return got.stdout.strip()
+    said = [text.strip() for text in got.stdout.split('\0')[:-1]]
+    assert len(said)==len(calls)
+    return said if len(calls)>1 else said[0]
 
 def test_up_to_a_hub_and_down_again(remote, tmp_path, folder):
-    uri = elsewhere(remote, tmp_path, f'print(upload_adapter({str(folder)!r}, "hf://acme/router"))')
+    uri = elsewhere(remote, tmp_path, f'upload_adapter({str(folder)!r}, "hf://acme/router")')
     assert uri==f'hf://acme/router@{remote.sha("acme/router")}' and remote.created['acme/router']=='private'
-    back = elsewhere(remote, tmp_path, f'print(download_adapter({uri!r}, {str(tmp_path/"back")!r}))')
+    back = elsewhere(remote, tmp_path, f'download_adapter({uri!r}, {str(tmp_path/"back")!r})')
     assert hub.folder_hash(back)==hub.folder_hash(folder)
 
 def test_a_revision_is_made_and_a_commit_is_fetched_once(remote, tmp_path, folder):
-    elsewhere(remote, tmp_path, f'upload_adapter({str(folder)!r}, "hf://acme/router@v2")')
+    _, first = elsewhere(remote, tmp_path, f'upload_adapter({str(folder)!r}, "hf://acme/router@v2")', 'resolve_adapter_path("hf://acme/router")')
     assert ('POST', '/api/models/acme/router/branch/v2') in remote.asked
-    first = elsewhere(remote, tmp_path, 'print(resolve_adapter_path("hf://acme/router"))')
     asked = len(remote.asked)
-    again = elsewhere(remote, tmp_path, f'print(resolve_adapter_path("hf://acme/router@{remote.sha("acme/router")}"))')
+    again = elsewhere(remote, tmp_path, f'resolve_adapter_path("hf://acme/router@{remote.sha("acme/router")}")')
     assert first==again and len(remote.asked)==asked and hub.folder_hash(first)==hub.folder_hash(folder)
     toy_adapter(folder, seed=1)
-    elsewhere(remote, tmp_path, f'upload_adapter({str(folder)!r}, "hf://acme/router")')
-    assert hub.folder_hash(elsewhere(remote, tmp_path, 'print(resolve_adapter_path("hf://acme/router"))'))==hub.folder_hash(folder)
+    _, newer = elsewhere(remote, tmp_path, f'upload_adapter({str(folder)!r}, "hf://acme/router")', 'resolve_adapter_path("hf://acme/router")')
+    assert newer!=first and hub.folder_hash(newer)==hub.folder_hash(folder)
 
 def test_a_pickle_or_a_script_on_a_hub_never_reaches_the_disk(remote, tmp_path, folder):
     remote.repos['evil/router'] = {**{p.name: p.read_bytes() for p in folder.iterdir()}, 'training_args.bin': b'\x80\x02', 'modeling.py': b'import os', '.gitattributes': b''}
-    back = Path(elsewhere(remote, tmp_path, f'print(download_adapter("hf://evil/router", {str(tmp_path/"back")!r}))'))
+    back = Path(elsewhere(remote, tmp_path, f'download_adapter("hf://evil/router", {str(tmp_path/"back")!r})'))
     assert sorted(p.name for p in back.iterdir())==['adapter_config.json', 'adapter_model.safetensors']
     assert not [a for a in remote.asked if 'training_args' in a[1] or 'modeling' in a[1]]
 
@@ -90,16 +91,14 @@ def test_a_bad_adapter_on_a_hub_leaves_nothing_behind(remote, tmp_path, folder):
 @pytest.mark.parametrize('fault, token, says', [(None, 'hf_wrong', '401'), (404, 'hf_good', '404'), (403, 'hf_good', '403')])
 def test_a_hub_that_refuses_is_named_with_what_to_do(remote, tmp_path, folder, fault, token, says):
     remote.fault = fault
-    for code in (f'upload_adapter({str(folder)!r}, "hf://acme/router")', f'download_adapter("hf://acme/router", {str(tmp_path/"back")!r})', 'resolve_adapter_path("hf://acme/router")'):
-        said = elsewhere(remote, tmp_path, code, token=token)
+    for said in elsewhere(remote, tmp_path, f'upload_adapter({str(folder)!r}, "hf://acme/router")', f'download_adapter("hf://acme/router", {str(tmp_path/"back")!r})', 'resolve_adapter_path("hf://acme/router")', token=token):
         assert said.startswith('REFUSED could not') and says in said and 'HF_TOKEN' in said and '\n' not in said
         assert token not in said
     assert not (tmp_path/'back').exists()
 
 def test_no_network_is_one_clear_sentence(tmp_path, folder):
     for endpoint, offline in (('http://127.0.0.1:9', '0'), ('http://127.0.0.1:9', '1')):
-        for code in (f'upload_adapter({str(folder)!r}, "hf://acme/router")', f'download_adapter("hf://acme/router", {str(tmp_path/"back")!r})'):
-            said = elsewhere(endpoint, tmp_path, code, offline=offline)
+        for said in elsewhere(endpoint, tmp_path, f'upload_adapter({str(folder)!r}, "hf://acme/router")', f'download_adapter("hf://acme/router", {str(tmp_path/"back")!r})', offline=offline):
             assert said.startswith('REFUSED could not') and 'HF_HUB_OFFLINE' in said and '\n' not in said, said
     assert not (tmp_path/'back').exists()
 

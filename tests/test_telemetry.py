@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ftkit import samples
-from ftkit.core import FtkitError, content_hash
+from ftkit.core import FtkitError, collector_waits, content_hash
 from ftkit.data.extract import extraction, pull
 from ftkit.spans import Annotation, Span, annotations_frame, frame_annotations, frame_spans, nest, renewed, spans_frame
 from ftkit.telemetry import FileProvider, PhoenixProvider, TelemetryError, address, free_port, phoenix, save_telemetry, send
@@ -393,7 +393,7 @@ def test_what_was_sent_comes_back(shop):
         assert all(a.created_at and a.updated_at for a in got)
 
 def test_the_same_comes_back_from_the_phoenix_client(shop, tmp_path):
-    from phoenix.client import Client
+    with collector_waits(): from phoenix.client import Client # brings the whole server
     p, spans, notes = shop
     client = Client(base_url=p.wire.endpoint)
     df = client.spans.get_spans_dataframe(project_identifier='shop', limit=5000, timeout=60)

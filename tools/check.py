@@ -37,17 +37,17 @@ def unchanged(name, *commands):
     if changed: sys.exit(f'{name} changed {", ".join(changed)}: run `make notebooks` and commit')
 
 def jobs():
-    "Notebooks and tests in parts, what takes longest first. Whole runs share one Phoenix, the other tests that need one share another."
-    pytest = sys.executable, '-m', 'pytest', '-q', '--durations=10', '-m', 'not browser'
+    "Notebooks and tests in parts, what takes longest first. All tests that need a Phoenix share one."
+    pytest = sys.executable, '-m', 'pytest', '-q', '--durations=10', '-m'
     notebooks = BIN/'nbdev_test', '--n_workers', '1', '--do_print' # one process: what it imports is imported once
-    files = sorted((ROOT/'tests').glob('test_*.py'))
-    long = [ROOT/'tests'/f'test_{name}.py' for name in ('real', 'pipeline')]
-    phoenix = [f for f in files if f not in long and 'phoenix_server' in f.read_text(encoding='utf-8')]
-    rest = [f for f in files if f not in long+phoenix]
-    return [('tests with Phoenix', *pytest, *phoenix), ('whole runs', *pytest, *long), ('tutorials', *notebooks, '--path', ROOT/'nbs'/'tutorials'),
-        ('tests', *pytest, *rest[1::2]), ('more tests', *pytest, *rest[::2]), ('pages', *notebooks, '--skip_folder_re', '^[_.]|^tutorials'), BROWSER]
+    files = sorted(set((ROOT/'tests').glob('test_*.py'))-{SITE, PANEL})
+    phoenix = [f for f in files if 'phoenix_server' in f.read_text(encoding='utf-8')]
+    return [('tests with Phoenix', *pytest, 'phoenix', *phoenix), ('tutorials', *notebooks, '--path', ROOT/'nbs'/'tutorials'),
+        ('tests', *pytest, 'not phoenix', *files[1::2]), ('more tests', *pytest, 'not phoenix', *files[::2]),
+        ('site', *pytest, 'not phoenix', SITE), ('pages', *notebooks, '--skip_folder_re', '^[_.]|^tutorials'), BROWSER]
 
-BROWSER = 'browser', sys.executable, '-m', 'pytest', '-q', '-m', 'browser'
+SITE, PANEL = (ROOT/'tests'/f'test_{name}.py' for name in ('docs', 'widgets_browser'))
+BROWSER = 'browser', sys.executable, '-m', 'pytest', '-q', PANEL
 
 def together(jobs, at_once=3):
     "Run jobs beside each other: three on two cores, since those with a Phoenix wait a lot. What a job printed is shown when it ends. Gives the names of those that failed."
