@@ -567,7 +567,9 @@ def load_embedder(
     folder = resolve_base(base) if adapter is None else Path(adapter)
     if adapter is not None and not (folder/'modules.json').exists(): raise FtkitError(f'{folder} is not an embedding model: modules.json is missing; give the folder that the training run calls `adapter`')
     if adapter is not None: check_files(base, folder)
-    with quietly(): return SentenceTransformer(str(folder), device=device or best_device(), trust_remote_code=False, local_files_only=True)
+    device = device or best_device()
+    exact = dict(dtype='float32') if device=='cpu' else {}
+    with quietly(): return SentenceTransformer(str(folder), device=device, trust_remote_code=False, local_files_only=True, model_kwargs=exact)
 
 # %% ../nbs/33_models.ipynb #b26dc2a4
 def embed(

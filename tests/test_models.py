@@ -253,3 +253,9 @@ def test_a_fully_tuned_model_takes_the_place_of_an_adapter(folder, tmp_path):
     whole = M.load(folder, shutil.copytree(folder, tmp_path/'whole'), 'float32', 'cpu')
     assert not whole.switchable and whole.base==str(folder) and whole.adapter.endswith('whole')
     with pytest.raises(FtkitError, match='no adapter to switch off'), M.base_only(whole): pass
+
+
+def test_an_embedding_model_computes_in_32_bits_on_a_processor_however_it_is_stored():
+    from ftkit.tiny import tiny_base
+    assert json.loads((tiny_base()/'config.json').read_text())['dtype']=='bfloat16'
+    assert str(M.load_embedder(tiny_base(), device='cpu').dtype)=='torch.float32'
