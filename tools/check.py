@@ -43,8 +43,7 @@ def jobs():
     files = sorted(set((ROOT/'tests').glob('test_*.py'))-{SITE, PANEL})
     phoenix = [f for f in files if 'phoenix_server' in f.read_text(encoding='utf-8')]
     return [('tests with Phoenix', *pytest, 'phoenix', *phoenix), ('tutorials', *notebooks, '--path', ROOT/'nbs'/'tutorials'),
-        ('tests', *pytest, 'not phoenix', *files[1::2]), ('more tests', *pytest, 'not phoenix', *files[::2]),
-        ('site', *pytest, 'not phoenix', SITE), ('pages', *notebooks, '--skip_folder_re', '^[_.]|^tutorials'), BROWSER]
+        *((f'tests, {n+1} of 3', *pytest, 'not phoenix', *files[n::3]) for n in (2, 1, 0)), ('site', *pytest, 'not phoenix', SITE), ('pages', *notebooks, '--skip_folder_re', '^[_.]|^tutorials'), BROWSER]
 
 SITE, PANEL = (ROOT/'tests'/f'test_{name}.py' for name in ('docs', 'widgets_browser'))
 BROWSER = 'browser', sys.executable, '-m', 'pytest', '-q', PANEL
