@@ -372,9 +372,9 @@ class Frame:
 # %% ../nbs/32_track.ipynb #cc41377c
 class NotebookView:
     "A picture that is redrawn as measurements come in."
-    def __init__(self, folder, say=print, every_s=1.):
+    def __init__(self, folder, say=print, every_s=1., share=.05):
         from IPython.display import display
-        self.folder, self.every_s, self.drawn, self.failed = folder, every_s, 0., False
+        self.folder, self.every_s, self.share, self.due, self.failed = folder, every_s, share, 0., False
         self.handle = display(self.frame(), display_id=True)
     def frame(self):
         try: return Frame(self.folder)
@@ -383,9 +383,11 @@ class NotebookView:
             self.failed = True
             return 'the plot could not be drawn'
     def show(self, row):
-        if time.monotonic()-self.drawn<self.every_s: return
-        self.drawn = time.monotonic()
+        began = time.monotonic()
+        if began<self.due: return
         if self.handle: self.handle.update(self.frame())
+        took = time.monotonic()-began
+        self.due = began+max(self.every_s, took/self.share)
     def close(self):
         from IPython.display import HTML, display
         if self.handle: self.handle.update(self.frame())

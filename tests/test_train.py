@@ -1,5 +1,5 @@
 "Training that can be trusted: resume gives the same adapter to the bit, broken checkpoints are passed over, NaN stops."
-import math, shutil, subprocess, sys
+import math, shutil, subprocess, sys, time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -201,7 +201,7 @@ def test_every_line_of_the_log_has_speed_memory_and_time_to_go(tmp_path):
 def test_a_drawing_error_does_not_stop_the_view(tmp_path, monkeypatch, capsys):
     import ftkit.track as track
     append_line(tmp_path/'metrics.jsonl', dict(step=1, of=2, loss=1.))
-    view, frames = track.NotebookView(tmp_path, every_s=0), []
+    view, frames = track.NotebookView(tmp_path, every_s=0, share=float('inf')), []
     view.handle = SimpleNamespace(update=frames.append) # a notebook's display handle
     append_line(tmp_path/'metrics.jsonl', dict(step=2, of=2, loss=.5, grad_norm=float('nan')))
     (tmp_path/'forecast.json').write_text('{')
@@ -210,6 +210,15 @@ def test_a_drawing_error_does_not_stop_the_view(tmp_path, monkeypatch, capsys):
     view.show({})
     view.close()
     assert capsys.readouterr().err.count('the plot could not be drawn: ZeroDivisionError')==1 and frames[-1]=='the plot could not be drawn' and frames[0]._repr_png_()[1:4]==b'PNG'
+
+@pytest.mark.parametrize('share, drawn', [(.05, 1), (float('inf'), 3)])
+def test_drawing_takes_a_small_share_of_the_time(tmp_path, monkeypatch, share, drawn):
+    import ftkit.track as track
+    view, frames = track.NotebookView(tmp_path, every_s=0, share=share), []
+    view.handle = SimpleNamespace(update=frames.append)
+    monkeypatch.setattr(view, 'frame', lambda: time.sleep(.1))
+    for step in range(3): view.show(dict(step=step))
+    assert len(frames)==drawn
 
 def test_a_run_in_another_process_is_watched_to_its_end(tmp_path):
     run, seen = Run(tmp_path), []
