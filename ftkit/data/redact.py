@@ -187,10 +187,8 @@ class Placeholders:
     "Typed, numbered stand-ins for the values of one record."
     def __init__(
         self,
-        used=(), # (kind, number) pairs that are taken
-    ):
-        self.known, self.last = {}, Counter()
-        for kind,n in used: self.last[kind] = max(self.last[kind], n)
+        used=(), # (kind, number) pairs that are taken; read when a number is needed
+    ): self.known, self.last, self.used = {}, Counter(), used
 
     def __call__(
         self,
@@ -200,6 +198,8 @@ class Placeholders:
         "The placeholder of a value, a new one for a new value."
         key = kind, re.sub(r'[\W_]' if kind in ('CARD', 'IBAN', 'SSN', 'PHONE') else r'\s', '', value).casefold()
         if key not in self.known:
+            for k,n in self.used: self.last[k] = max(self.last[k], n)
+            self.used = ()
             self.last[kind] += 1
             self.known[key] = f'[{kind}_{self.last[kind]}]'
         return self.known[key]
@@ -222,12 +222,12 @@ def json_parts(
 
 # %% ../../nbs/21_data.redact.ipynb #30b7db59
 class Redactor:
-    "Finds and replaces; remembers the findings of texts, because histories repeat them."
+    "Finds and replaces; remembers the findings of texts and which texts have none, because histories repeat them."
     def __init__(
         self,
         names=(), # names to take out
         detectors:dict=DETECTORS, # kind -> detector
-    ): self.detectors,self.memory = dict(detectors, NAME=name_detector(names)),{}
+    ): self.detectors,self.memory,self.harmless = dict(detectors, NAME=name_detector(names)),{},set()
 
     def found(self, text):
         "`findings`, remembered."
@@ -269,8 +269,11 @@ def redact_text(
     key:str='', # name of the value, if it has one
 ) -> str:
     "Replace what is found in a text that may hold JSON."
+    if (key, text) in redactor.harmless: return text
     parts = json_parts(text) if '{' in text or '[' in text else [(text, False)]
-    return ''.join(redact_json(p, redactor, holders) if is_json else redactor(p, holders, key) for p,is_json in parts)
+    new = ''.join(redact_json(p, redactor, holders) if is_json else redactor(p, holders, key) for p,is_json in parts)
+    if new==text: redactor.harmless.add((key, text))
+    return new
 
 # %% ../../nbs/21_data.redact.ipynb #1c471698
 _KEPT = re.compile(r'(?:^|_)(?:ids?|time|timestamp|at)$|^(?:annotator|annotators|turn_id|agent_type|role|type)$')
@@ -306,7 +309,7 @@ def redact(
     if isinstance(names, str): raise FtkitError(f'`names` is a list of names; got the text {names!r}: write names=[{names!r}]')
     redactor, counts, out = Redactor(names, detectors), Redacted(), []
     for record in dataset:
-        holders = Placeholders((kind, int(n)) for kind,n in _HOLDER.findall(to_json(record)))
+        holders = Placeholders((kind, int(n)) for r in [record] for kind,n in _HOLDER.findall(to_json(r)))
         out.append(redact_value(record, redactor, holders))
         counts.update(kind for kind,_ in holders.known)
     return (dataset.like(out, dataset.accounting) if isinstance(dataset, RecordDataset) else out), counts
