@@ -39,11 +39,16 @@ def unchanged(name, *commands):
 def jobs():
     "Notebooks and tests in parts, what takes longest first. All tests that need a Phoenix share one."
     pytest = sys.executable, '-m', 'pytest', '-q', '--durations=10', '-m'
-    notebooks = BIN/'nbdev_test', '--n_workers', '1', '--do_print' # one process: what it imports is imported once
+    notebooks = BIN/'nbdev_test', '--n_workers', '1', '--do_print', *slow_cells() # one process: what it imports is imported once
     files = sorted(set((ROOT/'tests').glob('test_*.py'))-{SITE, PANEL})
     phoenix = [f for f in files if 'phoenix_server' in f.read_text(encoding='utf-8')]
     return [('tests with Phoenix', *pytest, 'phoenix', *phoenix), ('tutorials', *notebooks, '--path', ROOT/'nbs'/'tutorials'),
         *((f'tests, {n+1} of 3', *pytest, 'not phoenix', *files[n::3]) for n in (2, 1, 0)), ('site', *pytest, 'not phoenix', SITE), ('pages', *notebooks, '--skip_folder_re', '^[_.]|^tutorials'), BROWSER]
+
+def slow_cells():
+    "With `--all` cells that take long run too; those of tutorial 02 need the feedback files."
+    if os.environ.get('FTKIT_FULL'): return '--flags', 'slow', '--skip_file_re', '^[_.]' if (ROOT.parent/'shared'/'data').exists() else '^[_.]|^02_'
+    return ()
 
 SITE, PANEL = (ROOT/'tests'/f'test_{name}.py' for name in ('docs', 'widgets_browser'))
 BROWSER = 'browser', sys.executable, '-m', 'pytest', '-q', PANEL
