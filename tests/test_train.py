@@ -19,7 +19,7 @@ from ftkit.track import Run, append_line, forecast_lines, read_lines, read_metri
 from ftkit.train.base import ASIDE, SEAL, DiskFull, Diverged, checkpoints, newest_whole, quiet, save_adapter, targets, with_lora
 from ftkit.train.dpo import train_dpo_rows
 from ftkit.train.preflight import encode, encode_pair, fit_rows, inspect_rows, refuse_unless_clean
-from ftkit.train.run import TrainJob, train_here
+from ftkit.train.run import TrainJob, train_here, training_data
 from ftkit.train.sft import train_sft_rows
 
 LABELS = ('delivery', 'refunds', 'catalogue')
@@ -269,3 +269,13 @@ def test_rows_that_cannot_fit_are_counted_and_none_is_cut():
     some = [InstructionExample('i', 'x', 'y'*n) for n in (1, 4000)]
     fitted = fit_rows(some, tok, 128, most_lost=.5)
     assert len(fitted.kept)==1 and fitted.account.dropped=={'does not fit into 128 tokens': 1} and fitted.shortened==() and fitted.left_out==(1,)
+
+def test_a_few_validation_rows_may_be_too_long_and_training_rows_only_one_in_ten(tmp_path):
+    tok = load_base(random_base(), dtype='float32', device='cpu').tokenizer
+    def rows(step): return [InstructionExample('Route.', f'request number {n}', 'y'*(900 if n%step==0 else 4), dict(span_id=f's{n}', trace_id=f't{n}', time=f'2026-01-{n//10+1:02}T10:{n%10:02}:00+00:00')) for n in range(150)]
+    def version(some, seed): return save_version(split({'examples': InstructionDataset(some)}, test_days=1, seed=seed), root=tmp_path/str(seed))
+    too_long = lambda side: sum(len(r.output)>100 for r in side)/len(side)
+    found = next(v for v in (version(rows(15), seed) for seed in range(50)) if .1<too_long(v.validation['examples'])<=.5 and too_long(v.train['examples'])<.1)
+    train, held, notes = training_data(TrainJob('sft', str(found.path), '', 128), 'examples', tok)
+    assert not any(len(r.output)>100 for r in (*train, *held)) and len(held)<len(found.validation['examples']) and any('validation, examples' in n and 'left out' in n for n in notes)
+    with pytest.raises(FtkitError, match='too little would remain'): training_data(TrainJob('sft', str(version(rows(7), 0).path), '', 128), 'examples', tok)

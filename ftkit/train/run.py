@@ -93,7 +93,8 @@ def training_data(
     sides, notes = [], []
     fit = FIT.get(kind, 'ftkit.train.preflight:fit_rows')
     for name,side in (('training', version.train), ('validation', version.validation)):
-        fitted = resolve(fit)(require_approved(side.get(kind, [])), tokenizer, job.max_length)
+        few = dict(most_lost=.5) if name=='validation' and kind!='triplets' else {}
+        fitted = resolve(fit)(require_approved(side.get(kind, [])), tokenizer, job.max_length, **few)
         sides.append(fitted.kept)
         notes += [*fitted.notes(f'{name}, {kind}'), *length_notes(fitted.kept)]
     return *sides, notes
