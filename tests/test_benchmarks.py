@@ -17,7 +17,7 @@ def measure(monkeypatch):
 
 def ran(name, out, *args):
     done = subprocess.run([sys.executable, str(ROOT/'benchmarks'/f'{name}.py'), '--smallest', '--out', str(out), *args], env={**os.environ, 'PYTHONPATH': str(ROOT)}, capture_output=True, text=True, timeout=900)
-    assert done.returncode==0, done.stderr[-3000:]
+    assert done.returncode==0, done.stderr
     return done.stdout, json.loads(out.read_text())
 
 @pytest.mark.parametrize('name', ['training', 'scoring', *(['machine'] if os.environ.get('FTKIT_FULL') else [])])
