@@ -15,10 +15,10 @@ KNOWN = pytest.StashKey()
 @pytest.hookimpl(hookwrapper=True)
 def pytest_collection(session):
     "The garbage collector waits while libraries come with the tests"
-    gc.disable()
-    yield
-    gc.freeze()
-    gc.enable()
+    from ftkit.core import collector_waits
+    with collector_waits():
+        yield
+        gc.freeze()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):

@@ -309,7 +309,7 @@ def redact(
     if isinstance(names, str): raise FtkitError(f'`names` is a list of names; got the text {names!r}: write names=[{names!r}]')
     redactor, counts, out = Redactor(names, detectors), Redacted(), []
     for record in dataset:
-        holders = Placeholders((kind, int(n)) for r in [record] for kind,n in _HOLDER.findall(to_json(r)))
+        holders = Placeholders((kind, int(n)) for r in [record] for kind,n in _HOLDER.findall(to_json(r))) # searched when the first number is needed
         out.append(redact_value(record, redactor, holders))
         counts.update(kind for kind,_ in holders.known)
     return (dataset.like(out, dataset.accounting) if isinstance(dataset, RecordDataset) else out), counts
