@@ -21,6 +21,7 @@ from pathlib import Path
 from .core import FtkitError, as_time, clip, content_hash, now, plain, read_json, read_jsonl, to_json, write_json, write_jsonl
 from .data.version import load_version
 from .passport import public_name
+from .plan import plan_values
 from .spans import Annotation, Span, as_annotation, as_span, flatten, from_json, nest, record_row
 from .telemetry import send
 from .track import find_run, read_lines, read_metrics, working
@@ -35,7 +36,8 @@ def facts_of(
     "What the stages of a run left."
     read = lambda name: read_json(Path(folder)/name) if (Path(folder)/name).exists() else {}
     dataset = next((d for s in DATASETS if (d := read(f'data/{s}/dataset.json'))), {})
-    return {**{k: read(name) for k,name in WHERE.items()}, 'dataset': dataset.get('id')}
+    facts = {k: read(name) for k,name in WHERE.items()}
+    return {**facts, 'plan': plan_values(facts['plan']), 'dataset': dataset.get('id')}
 
 # %% ../nbs/35_experiment.ipynb #cdcbbc6c
 def sources(

@@ -28,7 +28,7 @@ from .experiment import recorded, sources
 from .hub import upload_adapter, write_card
 from .models import resolve_base
 from .passport import add_figures
-from .plan import OrchestrationConfig
+from .plan import OrchestrationConfig, read_plan, resumed
 from .registry import AdapterRegistry
 from .select import MethodAnalysis, Thresholds, TrainingMethodSelector, choose, require
 from .track import Run, find_run, new_folder, stage, write_report
@@ -62,10 +62,9 @@ def earlier_plan(
     fields:dict, # given on resuming
 ) -> OrchestrationConfig:
     "The plan of an earlier run, with what it may use of the machine as given now."
-    known = read_json(Path(folder)/'plan.json')
-    changes = {k: v for k,v in fields.items() if k in MACHINE and v!=known[k]}
-    config = OrchestrationConfig(**{**known, **changes})
-    if changes: write_json(Path(folder)/'plan.json', config)
+    known = read_plan(Path(folder)/'plan.json')
+    config = resumed(known, {k: v for k,v in fields.items() if k in MACHINE})
+    if config!=known: write_json(Path(folder)/'plan.json', config)
     return config
 
 # %% ../nbs/90_pipeline.ipynb #be0d7004
@@ -103,7 +102,7 @@ async def records_for(
     "The records a plan can be trained on."
     if config.model_type=='embedding': sets = dict(triplets=await TripletExtractor(provider, policy).extract(config.project, config.modality, config.start_time))
     elif config.multi_turn: sets = dict(trajectories=await TraceToTrajectoryConverter(provider, policy).extract_trajectories(config.project, config.min_turns_per_session, start_time=config.start_time, agent_type=config.agent_type, approved=True))
-    else: return await pull(provider, config.project, config.agent_type, policy, config.start_time, ranked=config.method=='ranking')
+    else: return await pull(provider, config.project, config.agent_type, policy, config.start_time, ranked=config.method.name=='ranking')
     return Extraction(sets, dict(total_spans=next(iter(sets.values())).accounting.seen, **{k: len(d) for k,d in sets.items()}))
 
 # %% ../nbs/90_pipeline.ipynb #8f4a4963
@@ -205,13 +204,13 @@ async def choose_method(
     approval_orchestrator=None, # puts them before a person
 ) -> Choice:
     "The method these data support; raises when they support none."
-    own = 'multi_turn' if config.multi_turn else config.method
+    own = 'multi_turn' if config.multi_turn else config.method.name
     if config.model_type=='embedding' or own in ('ranking', 'multi_turn'):
         analysis = choose(counted(dataset), Thresholds(config.min_dpo_pairs, config.min_sft_examples, config.min_triplets), config.model_type, own)
         require(analysis)
         return Choice(analysis)
     selector = TrainingMethodSelector(synthetic_service, approval_orchestrator, config.min_sft_examples, config.min_dpo_pairs)
-    analysis, batch = await selector.prepare(dataset.everything('examples'), dataset.everything('pairs'), config.subject, config.generate_synthetic, config.method,
+    analysis, batch = await selector.prepare(dataset.everything('examples'), dataset.everything('pairs'), config.subject, config.generate_synthetic, config.method.name,
         seeds=dataset.train.get('examples', []), evaluation=dataset.kept_apart())
     require(analysis)
     return Choice(analysis, batch.batch_id if batch else None)
@@ -328,7 +327,7 @@ def register(
     version = config.adapter_version if config.adapter_version not in taken else None
     figures = {**{k: v for k,v in trained.metrics.items() if isinstance(v, (int, float))}, **({'verdict': verdict.verdict} if verdict else {})}
     adapter_id = registry.register_adapter(config.tenant_id, name, version, config.base_model, config.model_type, trained.method, path, config.subject, figures,
-        report=dict(trained=asdict(trained), evaluation=verdict), dataset_version=dataset.id, config=config.model_dump(), run_id=run.name, approvals=[choice.batch_id] if choice.batch_id else [], adapter_uri=uri)
+        report=dict(trained=asdict(trained), evaluation=verdict), dataset_version=dataset.id, config=config.flat(), run_id=run.name, approvals=[choice.batch_id] if choice.batch_id else [], adapter_uri=uri)
     note_adapter(adapter_id, dataset.id)
     kept = registry.get_adapter(adapter_id)
     return Registered(adapter_id, name, kept.version, kept.adapter_path, uri)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .core import FtkitError, Waiting, atomic_dir, clip, html_table, now, picture, read_json, slug, to_json, write_json, write_text
+from .plan import plan_values
 
 # %% ../nbs/32_track.ipynb #d5ebac1c
 def append_line(
@@ -438,7 +439,9 @@ def write_report(
     run, # a `Run`
 ) -> Path:
     "Write what a person reads about a run."
-    plan = read_json(run.folder/'plan.json') if (run.folder/'plan.json').exists() else {}
-    head = [f'# {run.name}', '', f'{plan.get("subject", "")} of {plan.get("project", "?")} on `{plan.get("base_model", "?")}`, tenant {plan.get("tenant_id", "?")}.', '']
+    plan = plan_values(read_json(run.folder/'plan.json')) if (run.folder/'plan.json').exists() else {}
+    subject = plan.get('agent_type') or plan.get('modality') or 'dataset'
+    about = f'{subject} of {plan.get("project", "?")} on `{plan.get("base_model", "?")}`, tenant {plan.get("tenant_id", "?")}.'
+    head = [f'# {run.name}', '', about, '']
     body = [line for name,s in run.record['stages'].items() if s.get('shown') for line in (f'## {name.replace("_", " ").capitalize()}', '', s['shown'], '')]
     return write_text(run.folder/'report.md', '\n'.join([*head, *body]))

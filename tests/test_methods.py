@@ -363,7 +363,7 @@ def test_a_run_that_would_not_fit_is_refused_before_its_first_step(tmp_path):
 
 def test_quantized_training_is_refused_with_what_is_missing(tmp_path, monkeypatch):
     if not torch.cuda.is_available():
-        with pytest.raises(FtkitError, match='quantize=4 needs an NVIDIA GPU'): finetune_sync(telemetry_provider=object(), say=print, **{**config(quantize=4).model_dump(), 'output_dir': str(tmp_path)})
+        with pytest.raises(FtkitError, match='quantize=4 needs an NVIDIA GPU'): finetune_sync(telemetry_provider=object(), say=print, **{**config(quantize=4).flat(), 'output_dir': str(tmp_path)})
         assert not list(tmp_path.iterdir())
     monkeypatch.setitem(sys.modules, 'bitsandbytes', None) # as where it is not installed
     with pytest.raises(FtkitError, match='quantize=8 needs bitsandbytes; `pip install bitsandbytes`'): check_quantize(8, cuda=True)

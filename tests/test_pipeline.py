@@ -148,7 +148,7 @@ def test_damaged_data_is_named_and_can_be_mended(exports, tmp_path):
     with pytest.raises(FtkitError, match='ds-[0-9a-f]{12}'): finetune_sync(resume=run, say=quietly)
     data.write_bytes(good)
     with pytest.raises(FtkitError, match='leave out epochs'): finetune_sync(resume=run, epochs=9, say=quietly)
-    assert finetune_sync(resume=run, timeout=600, in_process=True, say=quietly).status=='finished' and read_json(run/'plan.json')['timeout']==600
+    assert finetune_sync(resume=run, timeout=600, in_process=True, say=quietly).status=='finished' and read_json(run/'plan.json')['place']['timeout']==600
 
 def test_an_agent_nobody_used_is_named_with_those_that_were(exports, tmp_path):
     with pytest.raises(FtkitError, match="no span has agent_type 'rooting'; seen: routing"):

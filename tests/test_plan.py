@@ -11,7 +11,7 @@ from ftkit.backends.local import child_environment, launch
 from ftkit.core import FtkitError, InstructionExample, PreferencePair, Triplet, plain, read_json, write_json
 from ftkit.models import load_base
 from ftkit.pipeline import check_plan, choose_method, divide, extract, finetune_sync, open_run, policy_of
-from ftkit.plan import OrchestrationConfig, advice, fits, recommended
+from ftkit.plan import FIELDS, SECTIONS, OrchestrationConfig, Plan, advice, fill, fits, read_plan, recommended, resumed
 from ftkit.samples import telemetry
 from ftkit.telemetry import FileProvider, save_telemetry
 from ftkit.tiny import random_base
@@ -35,14 +35,15 @@ def test_a_value_out_of_range_is_refused_with_the_range(field, value, accepted):
 
 ANY = None
 RANGES = dict( # refused, accepted, accepted, refused
-    approval_threshold=(-.01, 0, 1, 1.01), min_sft_examples=(0, 1, 10**6, ANY), min_dpo_pairs=(0, 1, 10**6, ANY), min_triplets=(0, 1, 10**6, ANY), min_turns_per_session=(0, 1, 1000, 1001), test_days=(0, .01, 3650, 3651), test_set_size=(0, 1, 100_000, 100_001),
+    most_lost=(-.01, 0, 1, 1.01), min_sft_examples=(0, 1, 10**6, ANY), min_dpo_pairs=(0, 1, 10**6, ANY), min_triplets=(0, 1, 10**6, ANY), min_turns_per_session=(0, 1, 1000, 1001), test_days=(0, .01, 3650, 3651), test_set_size=(0, 1, 100_000, 100_001),
     epochs=(0, 1, 1000, 1001), batch_size=(0, 1, 4096, 4097), gradient_accumulation=(0, 1, 4096, 4097), learning_rate=(0, 1e-9, .1, .1001), warmup_ratio=(-.01, 0, .5, .51), weight_decay=(-.01, 0, 1, 1.01), max_length=(15, 16, 10_000_000, 10_000_001), beta=(0, 1e-3, 10, 10.1), margin=(0, 1e-3, 10, 10.1), seed=(-1, 0, 2**32-1, 2**32),
     lora_r=(0, 1, 256, 257), lora_alpha=(0, 1, 1024, 1025), lora_dropout=(-.01, 0, .1, .11), save_steps=(0, 1, 10**9, ANY), eval_steps=(0, 1, 10**9, ANY), keep_checkpoints=(0, 1, 1000, 1001), patience=(0, 1, 1000, 1001), logging_steps=(0, 1, 100_000, 100_001),
     gpu_count=(0, 1, 64, 65), cpu=(0, 1, 1024, 1025), memory=(255, 256, 10**7, ANY), timeout=(0, 1, 10**7, ANY))
 
 def test_every_number_has_its_range():
-    kinds = {k: {o.get('type') for o in f.get('anyOf', [f]) if 'enum' not in o} for k,f in OrchestrationConfig.model_json_schema()['properties'].items()}
-    assert set(RANGES)=={k for k,types in kinds.items() if types & {'integer', 'number'}}
+    schemas = {s: cls.model_json_schema()['properties'] for s,cls in SECTIONS.items()}
+    kinds = {k: {o.get('type') for o in schemas[s][f].get('anyOf', [schemas[s][f]]) if 'enum' not in o} for k,(s,f) in FIELDS.items()}
+    assert set(RANGES)|{'approval_threshold'}=={k for k,types in kinds.items() if types & {'integer', 'number'}} # any number may be a threshold
     def said(**field): # what is wrong with the number itself; it may still be one that has no effect here
         try: plan(**field)
         except FtkitError as e: return [l for l in str(e).splitlines() if ': got' in l]
@@ -144,7 +145,7 @@ class Walk:
         def again(c):
             copy = self.tmp/f'{stage}-{len(list(self.tmp.iterdir()))}'/self.finished.name
             shutil.copytree(self.finished, copy)
-            fields = {**read_json(copy/'plan.json'), **{k: getattr(c, k) for k in ('evaluate_after_training', 'enable_registry', 'adapter_version', 'adapter_storage_uri')}}
+            fields = {**read_plan(copy/'plan.json').flat(), **{k: getattr(c, k) for k in ('evaluate_after_training', 'enable_registry', 'adapter_version', 'adapter_storage_uri')}}
             write_json(copy/'plan.json', fields)
             record = read_json(copy/'run.json')
             write_json(copy/'run.json', {**record, 'stages': {k: v for k,v in record['stages'].items() if k!=stage}})
@@ -168,7 +169,7 @@ def fields(w):
         **{k: (w.adapter, {k: v}) for k,v in dict(use_lora=False, lora_r=4, lora_alpha=5, lora_dropout=.05, target_modules='all-linear').items()},
         keep_checkpoints=(w.callbacks, dict(keep_checkpoints=9)), patience=(w.callbacks, dict(patience=8)),
         backend=(lambda c: outcome(lambda: backend_name(c)), remote), backend_provider=(lambda c: outcome(lambda: backend_name(c)), dict(**remote, backend_provider='ray'), remote), gpu=('refused', dict(gpu='H100')), gpu_count=('refused', dict(gpu_count=2)),
-        cpu=(lambda c: child_environment(c.cpu)['OMP_NUM_THREADS'], dict(cpu=1), dict(cpu=2)), memory=(lambda c: outcome(lambda: fits(c, 3000)), dict(memory=1000)), timeout=(w.waited, dict(timeout=1), dict(timeout=2)),
+        cpu=(lambda c: child_environment(c.cpu)['OMP_NUM_THREADS'], dict(cpu=1), dict(cpu=2)), memory=(lambda c: outcome(lambda: fits(3000, c.memory, c.batch_size)), dict(memory=1000)), timeout=(w.waited, dict(timeout=1), dict(timeout=2)),
         output_dir=(w.folder, dict(output_dir=str(w.tmp/'elsewhere'))), evaluate_after_training=(w.resumed('evaluate'), dict(evaluate_after_training=False)), enable_registry=(w.resumed(''), dict(enable_registry=False)),
         adapter_version=(w.resumed('register'), dict(adapter_version='7.0.0')), adapter_storage_uri=(w.resumed('register'), dict(adapter_storage_uri=f'file://{w.tmp}/uploaded')))
 
@@ -177,7 +178,7 @@ def test_every_public_field_changes_something(shop, finished, tmp_path, monkeypa
     monkeypatch.setattr(os, 'cpu_count', lambda: 8)
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     table, base = fields(Walk(shop, finished, tmp_path)), dict(base_model=str(random_base()))
-    assert set(table)==set(OrchestrationConfig.model_fields), f'not looked at, or gone: {set(table) ^ set(OrchestrationConfig.model_fields)}'
+    assert set(table)==set(FIELDS), f'not looked at, or gone: {set(table) ^ set(FIELDS)}'
     idle = []
     for name,(see, changed, *before) in table.items():
         if see=='refused': refused(**changed); continue

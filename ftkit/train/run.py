@@ -109,7 +109,7 @@ def check_memory(
     c, texts, words = getattr(model, 'transformers_model', model).config.get_text_config(), 1, True
     if config.model_type=='embedding': texts, words = 3, False # anchor, positive and negative; no vocabulary is scored
     need = memory_mb(*parameter_counts(model), texts*config.batch_size*max_length, c.hidden_size, c.num_hidden_layers, words*c.vocab_size, 4)
-    fits(config, need)
+    fits(need, config.memory, config.batch_size)
     return need
 
 # %% ../../nbs/46_train.run.ipynb #12758679
@@ -196,7 +196,7 @@ def run_steps(
 
 # %% ../../nbs/46_train.run.ipynb #c73a7f4f
 def _written(folder, job, config, tokenizer, model, how, metrics, notes):
-    vouch = lambda tmp: write_passport(tmp, config.base_model, job.base, training_method=job.method, dataset=Path(job.dataset).name, config=config.model_dump(), run_id=folder.name, metrics=metrics)
+    vouch = lambda tmp: write_passport(tmp, config.base_model, job.base, training_method=job.method, dataset=Path(job.dataset).name, config=config.flat(), run_id=folder.name, metrics=metrics)
     path = save_adapter(model, tokenizer, folder, vouch)
     lora = getattr(model, 'transformers_model', model).peft_config['default'].to_dict() if how=='lora' else None
     shown = {k: lora[k] for k in ('r', 'lora_alpha', 'lora_dropout', 'target_modules')} if lora else None
