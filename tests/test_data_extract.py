@@ -3,6 +3,7 @@ import asyncio, os, tempfile, tracemalloc
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
@@ -110,7 +111,7 @@ def evaluated(span, label=None, score=None, metadata=LESS, name='hallucination',
 @pytest.mark.parametrize('annotation,verdict', [
     (evaluated('s', 'hallucinated', 1.), False), (evaluated('s', 'grounded', 0.), True), (evaluated('s', score=1., metadata={'direction': 'MINIMIZE '}), False), (evaluated('s', score=.5), True),
     (evaluated('s', 'True', 1.), False), (evaluated('s', 'False', 0.), True), (evaluated('s', 'yes'), False), (evaluated('s', 'negative'), True), (evaluated('s', 'True', 1., {'direction': 'maximize'}), True),
-    (evaluated('s', 'approved', 1.), True), (evaluated('s', 'incorrect', 0.), False), (evaluated('s', score=1., metadata={'direction': 'inbound'}), True),
+    (evaluated('s', 'approved', 1.), True), (evaluated('s', 'incorrect', 0.), False), (evaluated('s', score=1., metadata={'direction': 'inbound'}), True), (note('s', ' '), 'annotation without label or score'),
     (evaluated('s', 'refused', 1., NEUTRAL, 'refusal'), 'neutral by its direction: refusal'), (evaluated('s', 'True', 1., NEUTRAL, 'refusal'), 'neutral by its direction: refusal'), (evaluated('s', 'refused', None, NEUTRAL, 'refusal'), 'neutral by its direction: refusal')])
 def test_the_direction_of_an_annotation_says_which_end_is_good(annotation, verdict):
     got = rate([annotation])
@@ -130,8 +131,10 @@ def test_a_ranking_puts_the_least_toxic_answer_first():
 def test_a_threshold_is_turned_round_with_the_score():
     policy = AnnotationPolicy(threshold=.9)
     assert [rate([evaluated('s', score=n)], policy).approved for n in (0., .1, .11, 1.)]==[True, True, False, False]
+    assert rate([evaluated('s', score=.9)], AnnotationPolicy(threshold=.1)).approved, 'a rounding error decides nothing'
 
 def test_a_neutral_annotation_is_counted_and_decides_nothing():
+    assert judge([span('a', agent='other')], [evaluated('a', 'refused', 1., NEUTRAL, 'refusal')], agent_type='a').annotations.dropped=={'left out: another agent': 1}
     judged = judge([span('a', answer='x'), span('b', answer='y')], [evaluated('a', 'refused', 1., NEUTRAL, 'refusal'), evaluated('b', 'refused', 1., NEUTRAL, 'refusal'), note('b', 'approved', score=.8)])
     assert judged.reasons=={'neutral by its direction: refusal': 1} and judged.annotations.dropped=={'neutral by its direction: refusal': 2} and judged.annotations.kept==1
     assert rate([note('s', 'approved', .8), note('s', 'answered', 0., name='refusal', metadata=NEUTRAL)], AnnotationPolicy(approved=('approved', 'answered'))).score==.8, 'a label the policy knows counts; its score says nothing'
@@ -156,6 +159,7 @@ def test_scores_that_decide_nothing_stop_nothing(extra):
     other = 'b' if extra.span_id=='a' else 'a'
     judged = judge([span('a'), span('b')], [extra, note(extra.span_id, score=5, name='stars', kind='LLM', who='m'), note(other, 'rejected', 3., name='grade')])
     assert len(judged.calls)==2 and judged.annotations.dropped=={'scale of the score is not known: stars': 1}
+    assert judge([span('a')], [note('a', 'yes', score=5)]).calls, 'the label decides'
 
 def test_less_is_better_only_from_0_to_1():
     for score,policy in ((3., AnnotationPolicy()), (3., AnnotationPolicy(threshold=2)), (0., AnnotationPolicy(threshold=4))):
@@ -172,7 +176,7 @@ def test_searches_and_conversations_read_scores_by_the_same_rules():
     find = as_span(dict(span_id='s', trace_id='t', span_kind='RETRIEVER', attributes={'input.value': 'q', 'retrieval.documents': [{'document.content': 'far'}, {'document.content': 'near'}]}))
     marks = lambda low, high, metadata: [evaluated('s', score=n, name='distance', metadata=metadata, document_position=k) for k,n in enumerate((high, low))]
     assert [(t.positive, t.negative) for t in triplets([find], marks(0., 1., LESS))]==[('near', 'far')]
-    assert triplets([find], marks(0., 1., NEUTRAL)).annotations.dropped=={'left out: no relevant document': 2}
+    assert triplets([find], marks(0., 1., NEUTRAL)).annotations.dropped=={'neutral by its direction: distance': 2}
     for search in (marks(2, 5, {}), marks(2, 2, {})):
         with pytest.raises(FtkitError, match='distance runs from 2'): triplets([find], search)
     assert [t.positive for t in triplets([find], marks(2, 5, {}), policy=replace(RELEVANT, threshold=4))]==['far']
@@ -194,6 +198,7 @@ def test_text_in_place_of_a_list_is_refused(field):
 @pytest.mark.parametrize('value', ['4', float('nan'), float('inf')])
 def test_a_threshold_is_a_finite_number(value):
     with pytest.raises(FtkitError, match='not a finite number'): AnnotationPolicy(threshold=value)
+    assert rate([note('s', score=5)], AnnotationPolicy(threshold=np.float64(4))).approved is True
 
 def test_a_plan_takes_any_threshold_and_says_how_names_are_written(tmp_path):
     plan = lambda **more: OrchestrationConfig(**dict(dict(tenant_id='acme', project='shop', model_type='llm', agent_type='a'), **more))
