@@ -7,8 +7,8 @@ __all__ = ['Int', 'Float', 'Time', 'SECTIONS', 'FIELDS', 'KINDS', 'IDLE', 'Orche
            'TYPICAL', 'RATES', 'BY_SIZE', 'Section', 'Source', 'Data', 'Method', 'Train', 'Adapter', 'Place', 'After',
            'accepted', 'explain', 'flat_name', 'no_field', 'changed', 'idle_fields', 'contradictions', 'check_version',
            'sort_fields', 'open_sections', 'Plan', 'read_config', 'parse_settings', 'resumed', 'plan_values',
-           'read_plan', 'usual_epochs', 'typical', 'recommended', 'recommendation_table', 'advice', 'fill', 'memory_mb',
-           'fits', 'plan_table']
+           'read_plan', 'only_in_01', 'usual_epochs', 'typical', 'recommended', 'recommendation_table', 'advice',
+           'fill', 'memory_mb', 'fits', 'plan_table']
 
 # %% ../nbs/31_plan.ipynb #d510a9c2
 import json
@@ -432,8 +432,14 @@ def read_plan(
 ) -> Plan:
     "The plan of a run that is to be worked on."
     stored = read_json(path)
-    if 'layout' not in stored: raise FtkitError(f'{Path(path).parent.name} was begun by ftkit 0.1; it can be listed, compared and read here, and only ftkit 0.1 can finish it: `pip install "ftkit<0.2"`')
+    if 'layout' not in stored: raise FtkitError(only_in_01(Path(path).parent.name))
     return Plan(**stored)
+
+def only_in_01(
+    run:str, # its name
+) -> str:
+    "Say that a run was begun by ftkit 0.1."
+    return f'{run} was begun by ftkit 0.1; it can be listed, compared and read here, and only ftkit 0.1 can finish it: `pip install "ftkit<0.2"`'
 
 # %% ../nbs/31_plan.ipynb #f859ff13
 TYPICAL = ( # parameters up to, learning rate, batch size, memory in GB
