@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['SERVICES', 'COUNTED', 'EXAMINED', 'check_plan', 'plan_of', 'Services', 'describe_service', 'open_service',
-           'decided_plan', 'source_of', 'Opened', 'begin', 'take_up', 'same_base', 'policy_of', 'records_for',
-           'check_tenant', 'extract', 'Curated', 'curate', 'Dataset', 'divide', 'stored', 'Choice', 'counted',
-           'asked_for', 'choose_method', 'with_approved', 'packed', 'train', 'tested_kind', 'examine', 'Registered',
-           'describe', 'free_version', 'register', 'OrchestrationResult', 'report', 'waiting', 'open_run', 'finetune',
-           'finetune_sync', 'FinetuningOrchestrator', 'demo']
+           'parameters_of', 'policy_from', 'decided_plan', 'source_of', 'Opened', 'begin', 'take_up', 'same_base',
+           'policy_of', 'records_for', 'check_tenant', 'extract', 'Curated', 'curate', 'Dataset', 'divide', 'stored',
+           'Choice', 'counted', 'asked_for', 'choose_method', 'with_approved', 'packed', 'train', 'tested_kind',
+           'examine', 'Registered', 'describe', 'free_version', 'register', 'OrchestrationResult', 'report', 'waiting',
+           'open_run', 'finetune', 'finetune_sync', 'FinetuningOrchestrator', 'demo']
 
 # %% ../nbs/90_pipeline.ipynb #1ce8892b
 import asyncio
@@ -93,6 +93,21 @@ def open_service(
     raise FtkitError(f'the run was begun with a {about.get("name", about["kind"])} of your own; pass it again as {name}=')
 
 SERVICES = dict(synthetic='ftkit.data.synth:open_synthetic', approval='ftkit.data.approval:open_approval')
+
+# %% ../nbs/90_pipeline.ipynb #5ca8125c
+def parameters_of(
+    base:Path, # folder of a base model
+) -> int:
+    "How many parameters a base has, read from the headers of its files."
+    return sum(math.prod(shape) for shape in base_shapes(base).values())
+
+def policy_from(
+    stored:dict, # an `AnnotationPolicy` as JSON
+) -> AnnotationPolicy:
+    "The policy that a plan holds."
+    fields = AnnotationPolicy.__dataclass_fields__
+    if unknown := sorted(set(stored)-set(fields)): raise FtkitError(f'policy: there is no {", ".join(unknown)}; an AnnotationPolicy has {", ".join(fields)}')
+    return AnnotationPolicy(**{k: tuple(v) if isinstance(v, list) else v for k,v in stored.items()})
 
 # %% ../nbs/90_pipeline.ipynb #3c80fbec
 def decided_plan(

@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['RUN_LAYOUT', 'SHOWN', 'WHERE', 'HANDED_OVER', 'ABOUT', 'append_line', 'read_lines', 'new_folder', 'find_run', 'Run',
-           'locked', 'check_layout', 'working', 'lines_of', 'stage', 'note_metrics', 'read_metrics', 'smooth', 'series',
-           'draw_loss', 'plot_loss', 'plot_run', 'alarms', 'minutes', 'measurement_line', 'forecast_lines', 'PlainView',
-           'TerminalView', 'metrics_table', 'Frame', 'NotebookView', 'best_view', 'Follower', 'being_worked_on',
-           'follow', 'read_part', 'facts_of', 'made_of', 'head_rows', 'default_of', 'idle_names', 'hyperparameters',
-           'markdown_table', 'write_report']
+           'locked', 'check_layout', 'record_end', 'working', 'lines_of', 'stage', 'note_metrics', 'read_metrics',
+           'smooth', 'series', 'draw_loss', 'plot_loss', 'plot_run', 'alarms', 'minutes', 'measurement_line',
+           'forecast_lines', 'PlainView', 'TerminalView', 'metrics_table', 'Frame', 'NotebookView', 'best_view',
+           'Follower', 'being_worked_on', 'follow', 'read_part', 'facts_of', 'made_of', 'head_rows', 'default_of',
+           'idle_names', 'hyperparameters', 'markdown_table', 'write_report']
 
 # %% ../nbs/32_track.ipynb #fce05080
-import fcntl, inspect, json, os, statistics, sys, threading, time, traceback
+import fcntl, inspect, json, os, shutil, statistics, sys, threading, time, traceback
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -124,6 +124,11 @@ class Run(_Log, _Seen):
         self.record = {**self.record, **changes}
         write_json(self.folder/'run.json', self.record)
 
+    def keep_plan(self, plan):
+        "Write the plan where it differs from the one that is there."
+        path = self.folder/'plan.json'
+        if not path.exists() or read_json(path)!=plain(plan): write_json(path, plan)
+
     def rename(self, method:str):
         "Name the folder after the method, once it is known."
         if not self.name.startswith('auto_'): return
@@ -157,25 +162,35 @@ def check_layout(
     raise FtkitError(f'{run.name} has layout {layout}, and this ftkit reads layouts 1 and {RUN_LAYOUT}; upgrade it: pip install -U ftkit')
 
 # %% ../nbs/32_track.ipynb #61e8b5a8
+def record_end(
+    run, # a `Run`
+    error:BaseException, # that ended it
+):
+    "Write down why a run ended; one that waits says so."
+    if isinstance(error, Waiting):
+        run.write(state=error.state, reason=str(error))
+        return run.say(str(error))
+    reason = str(error) if isinstance(error, FtkitError) else f'{type(error).__name__}: {error}'.rstrip(': ')
+    try:
+        run.event('failed', reason=reason, trace=traceback.format_exc())
+        run.write(state='failed', reason=reason)
+    except OSError: pass # a full disk must not hide why the run failed
+
 @contextmanager
 def working(
     run, # a `Run`
 ):
-    "Hold a run while it works; record how it ended."
+    "Hold a run while it works; record how it ended. A new run that a mistake ended before its first stage leaves no folder."
     check_layout(run)
+    new = run.state=='new'
     with locked(run):
         run.write(state='running', pid=os.getpid(), reason=None)
         try: yield run
         except BaseException as e:
-            if isinstance(e, Waiting):
-                run.write(state=e.state, reason=str(e))
-                run.say(str(e))
-                return
-            reason = str(e) if isinstance(e, FtkitError) else f'{type(e).__name__}: {e}'.rstrip(': ')
-            try:
-                run.event('failed', reason=reason, trace=traceback.format_exc())
-                run.write(state='failed', reason=reason)
-            except OSError: pass # a full disk must not hide why the run failed
+            mistake = new and isinstance(e, FtkitError) and not isinstance(e, Waiting) and not run.record['stages']
+            record_end(run, e)
+            if mistake: shutil.rmtree(run.folder)
+            if isinstance(e, Waiting): return
             raise
         run.write(state='finished')
         run.event('finished')
