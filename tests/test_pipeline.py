@@ -142,7 +142,7 @@ def test_damaged_data_is_named_and_can_be_mended(exports, tmp_path):
         finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, **plan(tmp_path, timeout=1, evaluate_after_training=False))
     run, = tmp_path.glob('sft_*')
     assert Run(run).state=='failed' and not (run/'adapter').exists()
-    data = Path(read_json(run/'train.json')['dataset'])/'train'/'examples'/'data.parquet'
+    data = load_version(read_json(run/'data'/'split'/'dataset.json')['id']).path/'train'/'examples'/'data.parquet'
     good = data.read_bytes()
     data.write_bytes(good[:-7]+b'damaged')
     with pytest.raises(FtkitError, match='ds-[0-9a-f]{12}'): finetune_sync(resume=run, say=quietly)
