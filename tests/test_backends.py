@@ -1,5 +1,5 @@
 "Places and jobs: a job is found, watched and ended from any process, and nobody can be fooled about its state."
-import asyncio, fcntl, json, os, signal, subprocess, sys, time
+import asyncio, fcntl, json, os, signal, subprocess, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -149,9 +149,9 @@ def test_two_who_ask_for_the_state_do_not_see_each_other(started):
 def test_who_only_looks_does_not_keep_others_from_working(tmp_path):
     lock = os.open(tmp_path/'.lock', os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_SH)
-    assert take_lock(tmp_path/'.lock', .1) is None
-    os.close(lock)
-    os.close(take_lock(tmp_path/'.lock', .1))
+    assert take_lock(tmp_path/'.lock', .05) is None
+    threading.Timer(.1, os.close, (lock,)).start()
+    os.close(take_lock(tmp_path/'.lock', 5))
 
 def test_a_run_has_one_job_at_a_time(started, place):
     job = begun(started(FOREVER))
@@ -227,18 +227,31 @@ def test_whoever_waits_owns_the_job_unless_it_is_detached(started):
     assert (owned.status(), free.status())==('cancelled', 'running')
     assert lines==[f"no longer watching: job {free.id} at local for run free; go on with finetune(resume='free') or `ftkit train --resume free`"]
 
-def test_the_event_loop_goes_on_while_somebody_waits(started):
-    ticks = []
+def test_the_event_loop_goes_on_while_a_place_takes_its_time(started, monkeypatch):
+    class Slow(LocalPlace):
+        def status(self, job):
+            time.sleep(.4)
+            return super().status(job)
     async def tick():
         while True:
             ticks.append(time.monotonic())
             await asyncio.sleep(.01)
-    async def both(job):
+    async def both():
         ticking = asyncio.create_task(tick())
         await wait(job, lambda line: None)
         ticking.cancel()
-    asyncio.run(both(started('time.sleep(.5); succeed()')))
+    ticks, job = [], started('succeed()')
+    monkeypatch.setitem(PLACES, 'local', Slow())
+    asyncio.run(both())
     assert len(ticks)>5
+
+def test_what_an_earlier_job_left_is_not_taken_for_the_end_of_the_next(started, place):
+    for end,state in (('leave("failed.json", reason="x")', 'failed'), ('pass', 'lost'), (FOREVER, 'cancelled'), ('pass', 'lost'), ('succeed()', 'succeeded'), ('pass', 'lost')):
+        job = started(end)
+        job.cancel()
+        job = place.submit(parcel(job.run, end), job.run)
+        if end==FOREVER: job.cancel()
+        assert ended(job)==state
 
 def test_in_the_background_the_run_waits_for_its_job(started):
     job = begun(started(FOREVER, detached=True))
@@ -295,8 +308,9 @@ def test_a_place_of_ones_own_is_used_under_the_name_it_was_given(tmp_path, monke
     for name,place in dict(mine=Mine, one=Mine()).items():
         monkeypatch.setitem(PLACES, name, place)
         assert place_of('remote', name)==place_of(name)==name
+        write_json(tmp_path/'failed.json', dict(reason='of an earlier job'))
         job = submit(name, None, tmp_path)
-        assert job.place==name and waited(Job.load(tmp_path)).method=='sft' and open_place(name)
+        assert not (tmp_path/'failed.json').exists() and job.place==name and waited(Job.load(tmp_path)).method=='sft' and open_place(name)
 
 def test_what_is_no_place_is_refused_with_what_it_lacks(monkeypatch):
     with pytest.raises(FtkitError, match="backend='mine' is not a place; there are: local"): place_of('mine')

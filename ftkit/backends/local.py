@@ -58,7 +58,6 @@ def start(
     "Start a command that holds the run's lock until it ends."
     shell = ['/bin/sh', '-c', SHELL, job.id, str(job.run/'.job.lock'), str(job.run/'.job.exit')]
     stdin = subprocess.DEVNULL if job.detached else subprocess.PIPE
-    os.ftruncate(lock, 0) # what an earlier job noted
     with open(job.run/'train.log', 'ab') as log:
         return subprocess.Popen([*shell, *command], stdin=stdin, stdout=log, stderr=log, env=child_environment(cpu), start_new_session=True, pass_fds=(lock,))
 
