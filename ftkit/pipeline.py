@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from .backends.base import BACKENDS, backend_name
+from .backends.base import place_of, submit, wait
 from .core import FtkitError, InstructionDataset, PreferenceDataset, html_table, plain, read_json, slug, write_json
 from .data.approval import ApprovalStore, edit_pairs, receipts_of
 from .data.clean import clean
@@ -34,14 +34,14 @@ from .select import MethodAnalysis, Thresholds, TrainingMethodSelector, choose, 
 from .track import Run, find_run, new_folder, stage, write_report
 from .train.base import Trained
 from .train.preflight import fit_rows
-from .train.run import check_quantize, cores, resolve, row_limit, train_here
+from .train.run import check_quantize, cores, row_limit, train_here
 
 # %% ../nbs/90_pipeline.ipynb #2346f56e
 def check_plan(
     config, # `OrchestrationConfig`
 ) -> Path: # the base model's folder
     "Refuse a plan that could not be carried out."
-    backend_name(config)
+    place_of(config.backend, config.backend_provider)
     if config.backend=='local': check_quantize(config.quantize)
     base = resolve_base(config.base_model)
     row_limit(config.method, config.train, base)
@@ -226,7 +226,7 @@ def with_approved(
     version = dataset.version
     train = {**version.train, 'examples': InstructionDataset([*version.train['examples'], *batch.records]), 'pairs': PreferenceDataset([*version.train['pairs'], *edit_pairs(batch)])}
     parts = Split(train, version.validation, version.test, version.held, certificate(train, version.test, version.validation), {})
-    receipts = receipts_of(trained_rows(parts), getattr(approval, 'store', None))
+    receipts = receipts_of(trained_rows(parts), getattr(approval, 'store', None), version.manifest['source'].get('tenant_id'))
     kept = save_version(parts, version.manifest['source'], version.manifest['policy'], parent=dataset.id, receipts=receipts)
     return Dataset(kept.id, f'{len(batch.records):,} synthetic examples were approved and joined the training rows of `{dataset.id}`.')
 
@@ -253,7 +253,8 @@ async def train(
     receipts = receipts_of(trained_rows(dataset), getattr(approval, 'store', None), config.tenant_id)
     parcel = pack(run.folder/'parcel', run.name, config, dataset.version, method, limit, base, receipts=receipts)
     if in_process: return train_here(parcel, run.folder, base)
-    return await resolve(BACKENDS[backend_name(config)])(run.folder, config, run.say)
+    place = place_of(config.backend, config.backend_provider)
+    return await wait(submit(place, parcel, run.folder), run.say)
 
 # %% ../nbs/90_pipeline.ipynb #95127f3a
 EXAMINED = dict(ranking=('pairs',), multi_turn=('trajectories',), embedding=('triplets',)) # all others: examples, or pairs where there are none
