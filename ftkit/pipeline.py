@@ -6,9 +6,9 @@
 __all__ = ['SERVICES', 'COUNTED', 'EXAMINED', 'check_plan', 'plan_of', 'Services', 'describe_service', 'open_service',
            'parameters_of', 'policy_from', 'decided_plan', 'source_of', 'Opened', 'begin', 'take_up', 'same_base',
            'policy_of', 'records_for', 'check_tenant', 'extract', 'Curated', 'curate', 'Dataset', 'divide', 'stored',
-           'Choice', 'counted', 'asked_for', 'choose_method', 'with_approved', 'packed', 'train', 'tested_kind',
-           'examine', 'Registered', 'describe', 'free_version', 'register', 'OrchestrationResult', 'report', 'waiting',
-           'open_run', 'finetune', 'finetune_sync', 'FinetuningOrchestrator', 'demo']
+           'Choice', 'counted', 'asked_for', 'choose_method', 'with_approved', 'trained_rows', 'packed', 'train',
+           'tested_kind', 'examine', 'Registered', 'describe', 'free_version', 'register', 'OrchestrationResult',
+           'report', 'waiting', 'open_run', 'finetune', 'finetune_sync', 'FinetuningOrchestrator', 'demo']
 
 # %% ../nbs/90_pipeline.ipynb #1ce8892b
 import asyncio
@@ -50,7 +50,7 @@ def check_plan(
     place_of(plan.place.backend, plan.place.backend_provider)
     if plan.place.backend=='local': check_quantize(plan.adapter.quantize)
     base = resolve_base(plan.train.base_model)
-    row_limit(plan.train, plan.method.model_type, base)
+    row_limit(plan.method, plan.train, base)
     return base
 
 # %% ../nbs/90_pipeline.ipynb #6385c277
@@ -372,23 +372,31 @@ def with_approved(
     train = {**version.train, 'examples': examples, 'pairs': pairs}
     proof = certificate(train, version.test, version.validation)
     parts = Split(train, version.validation, version.test, version.held, proof, {})
-    receipts = receipts_of([*examples, *pairs], store)
+    receipts = receipts_of(trained_rows(parts), store, version.manifest['source'].get('tenant_id'))
     kept = save_version(parts, version.manifest['source'], version.manifest['policy'], parent=dataset.id, receipts=receipts)
     return Dataset(kept.id, f'{len(batch.records):,} synthetic examples were approved and joined the training rows of `{dataset.id}`.')
 
 # %% ../nbs/90_pipeline.ipynb #1a3cfa60
+def trained_rows(
+    data, # a `Dataset` or a `Split`
+) -> list: # records
+    "The rows that training reads."
+    return [r for side in (data.train, data.validation) for rows in side.values() for r in rows]
+
 def packed(
     run:Run,
     plan:Plan,
     dataset:Dataset,
     choice:Choice,
     base:Path, # folder of the base model
+    approval=None, # the orchestrator whose approvals count
 ) -> Parcel:
     "What is to be trained, in the run folder."
     method = choice.analysis.recommended_method
     run.rename(method)
-    limit = row_limit(plan.train, plan.method.model_type, base)
-    return pack(run.folder/'parcel', run.name, plan, dataset.version, method, limit, base)
+    limit = row_limit(plan.method, plan.train, base)
+    receipts = receipts_of(trained_rows(dataset), getattr(approval, 'store', None), plan.source.tenant_id)
+    return pack(run.folder/'parcel', run.name, plan, dataset.version, method, limit, base, receipts=receipts)
 
 # %% ../nbs/90_pipeline.ipynb #1eb578f7
 async def train(
@@ -425,7 +433,7 @@ def examine(
 ) -> EvaluationResult:
     "Base against adapter on the most recent data."
     pin_base(run.folder, plan.train.base_model, base)
-    kind, limit = tested_kind(dataset, trained.method), row_limit(plan.train, plan.method.model_type, base)
+    kind, limit = tested_kind(dataset, trained.method), row_limit(plan.method, plan.train, base)
     losses = trained.metrics.get('train_loss'), trained.metrics.get('eval_loss')
     def fit(rows, tokenizer): return fit_rows(rows, tokenizer, limit, most_lost=1).kept
     with _one_at_a_time, cores(plan.place.cpu):
@@ -595,7 +603,7 @@ async def finetune(
             dataset = await stage(run, 'split', lambda: divide(curated, source, data, method.model_type, plan.train.seed), Dataset)
         choice = await stage(run, 'select', lambda: choose_method(dataset, method, source, opened.services), Choice)
         if choice.batch_id: dataset = await stage(run, 'synthesize', lambda: with_approved(dataset, choice, opened.services.approval), Dataset)
-        trained = await stage(run, 'train', lambda: train(run, packed(run, plan, dataset, choice, base), plan.place, base, in_process, background), Trained)
+        trained = await stage(run, 'train', lambda: train(run, packed(run, plan, dataset, choice, base, opened.services.approval), plan.place, base, in_process, background), Trained)
         verdict = await stage(run, 'evaluate', lambda: asyncio.to_thread(examine, run, plan, dataset, trained, base), EvaluationResult) if plan.after.evaluate_after_training else None
         record  = await stage(run, 'register', lambda: register(run, plan, dataset, trained, verdict, choice), Registered) if plan.after.enable_registry else None
         return report(run, plan, dataset, trained, verdict, record)

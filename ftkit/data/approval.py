@@ -602,20 +602,21 @@ def unapproved(
     records, # generated rows
     store:ApprovalStore, # where people decided
     tenant_id:str|None=None, # whose rows they are
-) -> list: # positions in `records`
-    "Which of these generated rows were not let through by people."
+) -> dict: # position in `records` -> the batches where it is rejected or open
+    "Which of these generated rows were not let through by people, and where to decide on them."
     named = {approval_of(r)[0] for r in records}
     batches = [store.load(b) for b in store.batches() if b in named or None in named]
     said = {b.batch_id: verdicts(b) for b in batches if of_tenant(b, tenant_id)}
     anywhere = {}
-    for table in said.values():
-        for (_,name),ok in table.items(): anywhere.setdefault(name, []).append(ok)
-    return [n for n,r in enumerate(records) if not _passes(r, said, anywhere)]
+    for batch_id,table in said.items():
+        for (_,name),ok in table.items(): anywhere.setdefault(name, []).append((batch_id, ok))
+    asked = {n: _said_of(r, said, anywhere) for n,r in enumerate(records)}
+    return {n: [b for b,ok in answers if not ok] for n,answers in asked.items() if not answers or not all(ok for _,ok in answers)}
 
-def _passes(record, said, anywhere):
+def _said_of(record, said, anywhere): # (batch id, was it let through there) for each place that counts
     (batch_id, item_id), name = approval_of(record), record_hash(record)
-    if batch_id is None: return all(anywhere.get(name, [False]))
-    return said.get(batch_id, {}).get((item_id, name), False)
+    if batch_id is None: return anywhere.get(name, [])
+    return [(batch_id, said.get(batch_id, {}).get((item_id, name), False))]
 
 def require_approved(
     records, # any records
@@ -627,22 +628,21 @@ def require_approved(
     if not records: return records
     store = store or ApprovalStore()
     made = generated_rows(records, store)
-    open_ = [made[n] for n in unapproved([records[n] for n in made], store, tenant_id)] if made else []
-    if open_: raise FtkitError(_refusal(records, open_))
+    where = unapproved([records[n] for n in made], store, tenant_id) if made else {}
+    if where: raise FtkitError(_refusal(records, {made[n]: batches for n,batches in where.items()}, tenant_id))
     return records
 
 # %% ../../nbs/27_data.approval.ipynb #3484c55f
-def _named(n, record):
-    batch_id, _ = approval_of(record)
-    where = f' in batch {batch_id}' if batch_id else ''
-    return f'row {n} {clip(record.prompt, 40)!r} ({record_hash(record)[:12]}){where}'
-
-def _refusal(records, open_):
-    some = '; '.join(_named(n, records[n]) for n in open_[:3])
-    more = f' and {len(open_)-3} more' if len(open_)>3 else ''
-    return (f'{len(open_)} of {len(records)} records are synthetic and not approved as they are: {some}{more}. '
-            'A generated row is known by its content, whatever its metadata says. Approve it where it is reviewed '
-            '(`ftkit review`) and train on the `.records` of that batch, or leave it out.')
+def _refusal(records, where, tenant_id):
+    "The message about rows that are not approved; `where` maps a position to batches."
+    about = lambda r: f'{clip(r.prompt, 40)!r} ({record_hash(r)[:12]})'
+    place = lambda ids: f'in batch {", ".join(dict.fromkeys(ids))}' if ids else 'in no batch'
+    some = '; '.join(f'row {n} {about(records[n])}, {place(ids)}' for n,ids in list(where.items())[:3])
+    more = f' and {len(where)-3} more' if len(where)>3 else ''
+    whose = f' for tenant {tenant_id!r}' if tenant_id else ''
+    return (f'{len(where)} of {len(records)} records are synthetic and not approved as they are{whose}: {some}{more}. '
+            'A generated row is known by its content, whatever its metadata says. Approve it there (`ftkit review BATCH`), '
+            'submit it where no batch has it (`ApprovalStore().save(ApprovalBatch.of(rows))`), or leave it out.')
 
 # %% ../../nbs/27_data.approval.ipynb #d0025a16
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['DATASETS', 'SIDES', 'LAYOUT', 'RECEIPTS', 'as_dataset', 'as_sides', 'version_id', 'describe', 'save_version',
-           'seal_receipts', 'find_version', 'verify', 'DatasetVersion', 'load_version', 'Table', 'list_versions',
-           'Diff', 'diff', 'note_adapter', 'spans_of', 'find_usage', 'Forgetting', 'forget', 'delete_version']
+           'seal_receipts', 'owner_of', 'versions_of', 'find_version', 'verify', 'DatasetVersion', 'load_version',
+           'Table', 'list_versions', 'Diff', 'diff', 'note_adapter', 'spans_of', 'find_usage', 'Forgetting', 'forget',
+           'delete_version']
 
 # %% ../../nbs/24_data.version.ipynb #10b9a277
 import json, os, shutil
@@ -136,15 +137,33 @@ def seal_receipts(
     write_json(path/'manifest.json', dict(manifest, files=files))
 
 # %% ../../nbs/24_data.version.ipynb #901afa94
+def owner_of(
+    path, # folder of a version
+) -> str|None: # `None` where its manifest cannot be read
+    "The tenant a version belongs to."
+    try: return read_json(Path(path)/'manifest.json')['source'].get('tenant_id') or 'default'
+    except (FtkitError, OSError, KeyError, TypeError, AttributeError): return None
+
+def versions_of(
+    tenant_id:str|None=None, # `None` for all tenants
+    root=None, # folder of all versions; `None` is the home folder
+) -> list: # folders, in order of their names
+    "The versions of a tenant. One whose owner cannot be read is nobody's."
+    return [p for p in sorted(_root(root).glob('ds-*')) if tenant_id is None or owner_of(p)==tenant_id]
+
 def find_version(
     name:str, # an id, or its first digits if no other starts so
     root=None, # folder of all versions; `None` is the home folder
+    tenant_id:str|None=None, # look among the versions of this tenant
 ) -> Path:
     "The folder of a version."
-    root = _root(root)
-    found = [p for p in sorted(root.glob('ds-*')) if p.name.startswith(str(name))] if str(name).startswith('ds-') else []
+    mine = versions_of(tenant_id, root)
+    found = [p for p in mine if p.name.startswith(str(name))] if str(name).startswith('ds-') else []
     if len(found)==1: return found[0]
-    known = ', '.join(p.name for p in sorted(root.glob('ds-*'))[:10]) or 'none yet; save one with save_version(split(...))'
+    known = ', '.join(p.name for p in mine[:10]) or 'none yet; save one with save_version(split(...))'
+    if tenant_id and not found:
+        raise FtkitError(f'there is no dataset {name!r} for tenant {tenant_id!r}; stored for it: {known}. A version saved by hand '
+            f"belongs to 'default'; save it for this tenant with save_version(..., source=dict(tenant_id={tenant_id!r}))")
     raise FtkitError(f'dataset version {name!r} {"is the start of several ids" if found else "was not found"}; stored here: {known}')
 
 # %% ../../nbs/24_data.version.ipynb #4853b275
@@ -217,9 +236,10 @@ def _card(v):
 def load_version(
     name:str, # an id, or its first digits
     root=None, # folder of all versions; `None` is the home folder
+    tenant_id:str|None=None, # whose it must be; `None` for anybody's
 ) -> DatasetVersion:
     "Open a stored version after checking all its files."
-    path = find_version(name, root)
+    path = find_version(name, root, tenant_id)
     return DatasetVersion(path, verify(path))
 
 # %% ../../nbs/24_data.version.ipynb #158b6bfe
@@ -233,10 +253,11 @@ class Table(list):
 # %% ../../nbs/24_data.version.ipynb #b296de72
 def list_versions(
     root=None, # folder of all versions; `None` is the home folder
+    tenant_id:str|None=None, # only versions of this tenant
 ) -> Table: # the newest first
     "All stored versions."
     rows = []
-    for path in _root(root).glob('ds-*'):
+    for path in versions_of(tenant_id, root):
         try: m = read_json(path/'manifest.json')
         except (FtkitError, OSError): rows.append(dict(id=path.name, created='', records='damaged', kinds='', project='', parent='')); continue
         n = sum(k['records'] for ks in m['sides'].values() for k in ks.values())
@@ -313,16 +334,17 @@ def _rows_with(path, link, value, spans=()):
     return {row for row,*_ in _lines(path, [('link', '=', link), ('id', '=', value)], *more)}
 
 # %% ../../nbs/24_data.version.ipynb #5aed5549
-def _stored(root): return [p for p in sorted(_root(root).glob('ds-*')) if (p/'lineage.parquet').is_file()]
+def _stored(root, tenant_id=None): return [p for p in versions_of(tenant_id, root) if (p/'lineage.parquet').is_file()]
 
 def spans_of(
     link:str, # trace, session or user
     value:str, # its id
     root=None, # folder of all versions; `None` is the home folder
+    tenant_id:str|None=None, # only versions of this tenant
 ) -> set: # span ids
     "The spans that stored rows trace to this id and to no other of its kind."
     found = set()
-    for path in _stored(root):
+    for path in _stored(root, tenant_id):
         if not _rows_with(path, link, value): continue
         lines, owners = _lines(path, [('link', 'in', ('span', link))]), {}
         for row,kind,i in lines:
@@ -338,11 +360,13 @@ def find_usage(
     user_id:str|None=None,
     adapters=(), # (adapter, dataset id) pairs beside those that were noted
     root=None, # folder of all versions; `None` is the home folder
+    tenant_id:str|None=None, # only versions of this tenant
 ) -> Table: # one row a version: where it is used and by which adapters
     "The dataset versions and adapters that used a span, trace, session or user."
     link, value = _one_id(dict(span_id=span_id, trace_id=trace_id, session_id=session_id, user_id=user_id))
-    known, rows, spans = _adapters(adapters, root), [], set() if link=='span' else spans_of(link, value, root)
-    for path in _stored(root):
+    known, rows = _adapters(adapters, root), []
+    spans = set() if link=='span' else spans_of(link, value, root, tenant_id)
+    for path in _stored(root, tenant_id):
         counts = Counter(s for s,_,_ in _rows_with(path, link, value, spans))
         if counts: rows.append(dict(dataset=path.name, **{s: counts.get(s, 0) for s in SIDES}, adapters=', '.join(a for a,d in known if d==path.name)))
     return Table(rows)
@@ -389,10 +413,11 @@ def forget(
     user_id:str, # whom to forget
     adapters=(), # (adapter, dataset id) pairs beside those that were noted
     root=None, # folder of all versions; `None` is the home folder
+    tenant_id:str|None=None, # only versions of this tenant
 ) -> Forgetting:
     "Report what would have to be rebuilt without a user, and draft it."
-    rows, drafts, spans = Table(), {}, spans_of('user', str(user_id), root)
-    for used in find_usage(user_id=user_id, adapters=adapters, root=root):
+    rows, drafts, spans = Table(), {}, spans_of('user', str(user_id), root, tenant_id)
+    for used in find_usage(user_id=user_id, adapters=adapters, root=root, tenant_id=tenant_id):
         drafts[used['dataset']], left = _without(load_version(used['dataset'], root), str(user_id), spans)
         learned = left.get('train', 0)+left.get('validation', 0)
         rows.append(dict(dataset=used['dataset'], trained_on=learned, tested_on=left.get('test', 0), other=left.get('held', 0)+left.get('data', 0),
