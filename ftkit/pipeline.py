@@ -5,19 +5,18 @@
 # %% auto #0
 __all__ = ['MACHINE', 'EXAMINED', 'check_plan', 'plan_of', 'earlier_plan', 'open_run', 'policy_of', 'records_for', 'extract',
            'Curated', 'curate', 'Dataset', 'divide', 'stored', 'Choice', 'counted', 'choose_method', 'with_approved',
-           'where_approved', 'told', 'train', 'examine', 'Registered', 'describe', 'register', 'OrchestrationResult',
-           'report', 'waiting', 'finetune', 'finetune_sync', 'FinetuningOrchestrator', 'demo']
+           'trained_rows', 'train', 'examine', 'Registered', 'describe', 'register', 'OrchestrationResult', 'report',
+           'waiting', 'finetune', 'finetune_sync', 'FinetuningOrchestrator', 'demo']
 
 # %% ../nbs/90_pipeline.ipynb #1ce8892b
-import asyncio, os, threading
-from contextlib import contextmanager
+import asyncio, threading
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from .backends.base import BACKENDS, backend_name
+from .backends.base import place_of, submit, wait
 from .core import FtkitError, InstructionDataset, PreferenceDataset, html_table, plain, read_json, slug, write_json
-from .data.approval import ApprovalStore, edit_pairs
+from .data.approval import ApprovalStore, edit_pairs, receipts_of
 from .data.clean import clean
 from .data.extract import RELEVANT, AnnotationPolicy, Extraction, TraceToTrajectoryConverter, TripletExtractor, not_empty, pull
 from .data.redact import redact
@@ -27,6 +26,7 @@ from .evals.compare import EvaluationResult, card_figures, evaluate_safely, head
 from .experiment import recorded, sources
 from .hub import upload_adapter, write_card
 from .models import resolve_base
+from .parcel import pack
 from .passport import add_figures
 from .plan import OrchestrationConfig, read_plan, resumed
 from .registry import AdapterRegistry
@@ -34,17 +34,17 @@ from .select import MethodAnalysis, Thresholds, TrainingMethodSelector, choose, 
 from .track import Run, find_run, new_folder, stage, write_report
 from .train.base import Trained
 from .train.preflight import fit_rows
-from .train.run import TrainJob, check_quantize, cores, resolve, row_limit, train_here
+from .train.run import check_quantize, cores, row_limit, train_here
 
 # %% ../nbs/90_pipeline.ipynb #2346f56e
 def check_plan(
     config, # `OrchestrationConfig`
 ) -> Path: # the base model's folder
     "Refuse a plan that could not be carried out."
-    backend_name(config)
+    place_of(config.backend, config.backend_provider)
     if config.backend=='local': check_quantize(config.quantize)
     base = resolve_base(config.base_model)
-    row_limit(config, base)
+    row_limit(config.method, config.train, base)
     return base
 
 # %% ../nbs/90_pipeline.ipynb #6385c277
@@ -168,8 +168,8 @@ def divide(
 def stored(
     config, # `OrchestrationConfig` with `dataset`
 ) -> Dataset:
-    "The stored version that a plan names; it must have been split."
-    version = load_version(config.dataset).ready()
+    "The stored version that a plan names; it must be of the plan's tenant, and have been split."
+    version = load_version(config.dataset, tenant_id=config.tenant_id).ready()
     sides = [f'- {side}: '+', '.join(f'{len(rows):,} {kind}' for kind,rows in getattr(version, side).items()) for side in ('train', 'validation', 'test')]
     return Dataset(version.id, '\n'.join(sides))
 
@@ -211,7 +211,7 @@ async def choose_method(
         return Choice(analysis)
     selector = TrainingMethodSelector(synthetic_service, approval_orchestrator, config.min_sft_examples, config.min_dpo_pairs)
     analysis, batch = await selector.prepare(dataset.everything('examples'), dataset.everything('pairs'), config.subject, config.generate_synthetic, config.method.name,
-        seeds=dataset.train.get('examples', []), evaluation=dataset.kept_apart())
+        seeds=dataset.train.get('examples', []), evaluation=dataset.kept_apart(), tenant_id=config.tenant_id)
     require(analysis)
     return Choice(analysis, batch.batch_id if batch else None)
 
@@ -226,27 +226,16 @@ def with_approved(
     version = dataset.version
     train = {**version.train, 'examples': InstructionDataset([*version.train['examples'], *batch.records]), 'pairs': PreferenceDataset([*version.train['pairs'], *edit_pairs(batch)])}
     parts = Split(train, version.validation, version.test, version.held, certificate(train, version.test, version.validation), {})
-    kept = save_version(parts, version.manifest['source'], version.manifest['policy'], parent=dataset.id)
+    receipts = receipts_of(trained_rows(parts), getattr(approval, 'store', None), version.manifest['source'].get('tenant_id'))
+    kept = save_version(parts, version.manifest['source'], version.manifest['policy'], parent=dataset.id, receipts=receipts)
     return Dataset(kept.id, f'{len(batch.records):,} synthetic examples were approved and joined the training rows of `{dataset.id}`.')
 
 # %% ../nbs/90_pipeline.ipynb #1a3cfa60
-def where_approved(
-    approval, # an `ApprovalOrchestrator`, or `None`
-) -> dict: # environment variables
-    "The database of approvals, as a training process is told."
-    engine = getattr(getattr(approval, 'store', None), 'engine', None)
-    return {'FTKIT_DATABASE_URL': engine.url.render_as_string(hide_password=False)} if engine else {}
-
-@contextmanager
-def told(
-    variables:dict, # for the environment
-):
-    "Set environment variables for a while."
-    before = {k: os.environ.get(k) for k in variables}
-    os.environ.update(variables)
-    try: yield
-    finally:
-        for k,v in before.items(): os.environ.pop(k) if v is None else os.environ.update({k: v})
+def trained_rows(
+    data, # a `Dataset` or a `Split`
+) -> list: # records
+    "The rows that training reads."
+    return [r for side in (data.train, data.validation) for rows in side.values() for r in rows]
 
 # %% ../nbs/90_pipeline.ipynb #1eb578f7
 async def train(
@@ -259,11 +248,13 @@ async def train(
     approval=None, # the orchestrator whose approvals count
 ) -> Trained:
     "Train with the chosen method, where the plan says."
-    method, variables = choice.analysis.recommended_method, where_approved(approval)
+    method, limit = choice.analysis.recommended_method, row_limit(config.method, config.train, base)
     run.rename(method)
-    TrainJob(method, str(dataset.folder), str(base), row_limit(config, base)).save(run.folder)
-    if not in_process: return await resolve(BACKENDS[backend_name(config)])(run.folder, config, run.say, variables)
-    with told(variables): return train_here(run.folder)
+    receipts = receipts_of(trained_rows(dataset), getattr(approval, 'store', None), config.tenant_id)
+    parcel = pack(run.folder/'parcel', run.name, config, dataset.version, method, limit, base, receipts=receipts)
+    if in_process: return train_here(parcel, run.folder, base)
+    place = place_of(config.backend, config.backend_provider)
+    return await wait(submit(place, parcel, run.folder), run.say)
 
 # %% ../nbs/90_pipeline.ipynb #95127f3a
 EXAMINED = dict(ranking=('pairs',), multi_turn=('trajectories',), embedding=('triplets',)) # all others: examples, or pairs where there are none
@@ -279,7 +270,7 @@ def examine(
     "Base against adapter on the most recent data."
     kinds = EXAMINED.get(trained.method, ('examples', 'pairs'))
     kind = next((k for k in kinds if len(dataset.test.get(k, ()))), kinds[-1])
-    limit, losses = row_limit(config, base), (trained.metrics.get('train_loss'), trained.metrics.get('eval_loss'))
+    limit, losses = row_limit(config.method, config.train, base), (trained.metrics.get('train_loss'), trained.metrics.get('eval_loss'))
     with _one_at_a_time, cores(config.cpu): return evaluate_safely(str(base), run.folder/trained.adapter, dataset.test.get(kind, ()), test_size=config.test_set_size, agent_type=config.subject, certificate=dataset.certificate,
         trained_on=dataset.train.get(kind, ()), fit=lambda rows, tokenizer: fit_rows(rows, tokenizer, limit, most_lost=1).kept, losses=losses if None not in losses else None)
 

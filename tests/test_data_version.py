@@ -11,7 +11,9 @@ import pytest
 from ftkit.core import (Accounting, ConversationTrajectory, ConversationTurn, FtkitError, InstructionDataset, InstructionExample, PreferenceDataset, PreferencePair,
     TrajectoryDataset, Triplet, TripletDataset, read_json, write_json)
 from ftkit.data.split import certificate, split
-from ftkit.data.version import delete_version, diff, find_usage, forget, list_versions, load_version, note_adapter, save_version
+from ftkit.data import version
+from ftkit.data.version import (delete_version, diff, find_usage, forget, list_versions, load_version, note_adapter, save_version,
+                                seal_receipts)
 
 START = datetime(2026, 3, 1, tzinfo=timezone.utc)
 
@@ -120,6 +122,34 @@ def test_an_id_can_be_shortened_while_it_is_clear(saved):
         if bad=='ds-': save_version(ROWS, root=root)
         with pytest.raises(FtkitError, match='dataset version'): load_version(bad, root)
     with pytest.raises(FtkitError, match='none yet'): load_version('ds-1', root/'empty')
+
+def test_a_version_of_another_tenant_looks_like_one_that_does_not_exist(tmp_path):
+    of = {t: save_version(ROWS, source=dict(tenant_id=t), root=tmp_path).id for t in ('acme', 'globex')}
+    by_hand = save_version(ROWS, root=tmp_path).id
+    said = lambda name, tenant: str(pytest.raises(FtkitError, load_version, name, tmp_path, tenant_id=tenant).value)
+    assert len({*of.values(), by_hand})==3
+    for name in (of['globex'], of['globex'][:9], by_hand, 'ds-000000000000'):
+        assert f"there is no dataset {name!r} for tenant 'acme'; stored for it: {of['acme']}." in said(name, 'acme')
+    assert said(of['globex'], 'acme').replace(of['globex'], '')==said('ds-000000000000', 'acme').replace('ds-000000000000', ''), 'the answer tells whether the id exists'
+    for tenant,mine in (('acme', of['acme']), ('default', by_hand)):
+        for start in (mine, mine[:9], 'ds-'): assert load_version(start, tmp_path, tenant_id=tenant).id==mine, 'shortened, it is looked for among one\'s own'
+    assert load_version(of['globex'], tmp_path).id==of['globex']
+
+def test_a_version_given_to_another_tenant_by_hand_is_noticed(tmp_path):
+    v = save_version(ROWS, source=dict(tenant_id='globex'), root=tmp_path)
+    path = v.path/'manifest.json'
+    path.write_text(path.read_text().replace('globex', 'acme'))
+    with pytest.raises(FtkitError, match='its name does not fit its content'): load_version(v.id, tmp_path, tenant_id='acme')
+    path.write_text('{')
+    with pytest.raises(FtkitError, match='there is no dataset'): load_version(v.id, tmp_path, tenant_id='acme')
+
+def test_two_tenants_may_have_a_user_of_the_same_name(tmp_path):
+    of = {t: save_version(ROWS, source=dict(tenant_id=t), root=tmp_path).id for t in ('acme', 'globex')}
+    user = ROWS[0].metadata['user_id']
+    assert {u['dataset'] for u in find_usage(user_id=user, root=tmp_path)}==set(of.values())
+    assert [u['dataset'] for u in find_usage(user_id=user, root=tmp_path, tenant_id='acme')]==[of['acme']]
+    assert list(forget(user, root=tmp_path, tenant_id='acme').drafts)==[of['acme']]
+    assert [r['id'] for r in list_versions(tmp_path, 'acme')]==[of['acme']]
 
 def test_a_crash_while_saving_leaves_nothing(tmp_path, monkeypatch):
     import pyarrow.parquet as pq
@@ -231,3 +261,44 @@ def test_versions_are_listed_newest_first(tmp_path):
     for i,day in enumerate(('2026-01-02', '2026-01-03', '2026-01-01')): save_version(ROWS[i:i+2], created=day, root=tmp_path)
     assert [r['created'][:10] for r in list_versions(tmp_path)]==['2026-01-03', '2026-01-02', '2026-01-01']
     assert list_versions(tmp_path/'none')==[]
+
+# --- receipts
+
+RECEIPT = dict(hash='0'*32, decision='approve', reviewer='ana', time='2026-03-31T10:00:00+00:00', batch_id='spring', item_id='i1')
+
+def test_receipts_are_sealed_with_a_version_and_change_neither_its_rows_nor_its_id(saved):
+    v, root = saved
+    def again(receipts): return save_version(split({'sft': ROWS, 'dpo': PAIRS}), source=dict(project='p'), root=root, receipts=receipts)
+    rows = {f: f.stat().st_mtime_ns for f in v.path.rglob('*.parquet')}
+    for receipts in ([RECEIPT], [RECEIPT], [{**RECEIPT, 'reviewer': 'ben'}]):
+        new = again(receipts)
+        assert new.id==v.id and new.receipts==load_version(v.id, root).receipts==receipts and new.manifest['created']==v.manifest['created']
+    assert again(()).receipts[0]['reviewer']=='ben', 'a saving without receipts took them away'
+    assert {f: f.stat().st_mtime_ns for f in v.path.rglob('*.parquet')}==rows
+    assert save_version(split({'sft': ROWS}), root=root/'other', receipts=[RECEIPT]).receipts==[RECEIPT]
+    (v.path/'receipts.json').write_text('[]')
+    with pytest.raises(FtkitError, match='receipts.json was changed'): load_version(v.id, root)
+
+@pytest.mark.parametrize('writes', [0, 1, 2, 3])
+def test_a_process_killed_while_it_seals_receipts_leaves_a_whole_version(saved, monkeypatch, writes):
+    v, root = saved
+    seal_receipts(v.path, [RECEIPT])
+    real, left = version.write_json, [None]*writes
+    def killed(*args):
+        if not left: raise KeyboardInterrupt
+        left.pop()
+        return real(*args)
+    monkeypatch.setattr(version, 'write_json', killed)
+    try: seal_receipts(v.path, [{**RECEIPT, 'reviewer': 'ben'}])
+    except KeyboardInterrupt: pass
+    assert [r['reviewer'] for r in load_version(v.id, root).receipts]==[['ana'], [], [], ['ben']][writes]
+    monkeypatch.setattr(version, 'write_json', real)
+    seal_receipts(v.path, [RECEIPT])
+    assert load_version(v.id, root).receipts==[RECEIPT]
+
+def test_forgetting_a_user_drops_the_receipts_of_the_rows_that_go(tmp_path):
+    made = [_row(i, synthetic=True, approval=dict(batch_id='spring', item_id=f'i{i}')) for i in range(200)]
+    receipts = [{**RECEIPT, 'item_id': f'i{i}'} for i in range(200)]
+    old = save_version({'train': {'sft': made}}, root=tmp_path, receipts=receipts)
+    new = load_version(forget('user3', root=tmp_path).save()[old.id].id, tmp_path)
+    assert {r['item_id'] for r in new.receipts}=={f'i{i}' for i in range(200) if i%10!=3}

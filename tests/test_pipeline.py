@@ -10,7 +10,7 @@ from ftkit.core import FtkitError, read_json
 from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore, decide
 from ftkit.data.synth import SyntheticDataService
 from ftkit.data.version import load_version
-from ftkit.pipeline import FinetuningOrchestrator, curate, divide, extract, finetune, finetune_sync
+from ftkit.pipeline import FinetuningOrchestrator, curate, divide, extract, finetune, finetune_sync, stored
 from ftkit.experiment import get_experiment_details
 from ftkit.models import load
 from ftkit.passport import read_passport
@@ -58,6 +58,16 @@ def test_telemetry_of_another_tenant_is_refused(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path))
     with pytest.raises(FtkitError, match="of tenant 'rival' and the run of tenant 'acme'"): asyncio.run(extract(FileProvider(exports, 'rival'), config))
     for same in (FileProvider(exports), FileProvider(exports, 'acme')): assert len(asyncio.run(extract(same, config)).sets['examples'])>40
+
+def test_a_dataset_of_another_tenant_is_refused(exports, tmp_path):
+    config = lambda tenant, **more: OrchestrationConfig(**plan(tmp_path/'out', tenant_id=tenant, **more))
+    found = asyncio.run(extract(FileProvider(exports), config('globex')))
+    theirs = divide(curate(found), config('globex')).id
+    assert stored(config('globex', dataset=theirs)).id==stored(config('globex', dataset=theirs[:12])).id==theirs
+    for name in (theirs, theirs[:12]):
+        with pytest.raises(FtkitError, match=f"there is no dataset '{name}' for tenant 'acme'"): stored(config('acme', dataset=name))
+    with pytest.raises(FtkitError, match="for tenant 'acme'"): finetune_sync(config=config('acme', dataset=theirs), say=quietly)
+    assert not list((tmp_path/'out').rglob('adapter*'))
 
 def test_the_stored_version_says_what_became_of_spans_and_annotations(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path))
@@ -142,7 +152,7 @@ def test_damaged_data_is_named_and_can_be_mended(exports, tmp_path):
         finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, **plan(tmp_path, timeout=1, evaluate_after_training=False))
     run, = tmp_path.glob('sft_*')
     assert Run(run).state=='failed' and not (run/'adapter').exists()
-    data = Path(read_json(run/'train.json')['dataset'])/'train'/'examples'/'data.parquet'
+    data = load_version(read_json(run/'data'/'split'/'dataset.json')['id']).path/'train'/'examples'/'data.parquet'
     good = data.read_bytes()
     data.write_bytes(good[:-7]+b'damaged')
     with pytest.raises(FtkitError, match='ds-[0-9a-f]{12}'): finetune_sync(resume=run, say=quietly)

@@ -10,6 +10,7 @@ from ftkit.backends.base import backend_name
 from ftkit.backends.local import child_environment, launch
 from ftkit.core import FtkitError, InstructionExample, PreferencePair, Triplet, plain, read_json, write_json
 from ftkit.models import load_base
+from ftkit.parcel import write_about
 from ftkit.pipeline import check_plan, choose_method, divide, extract, finetune_sync, open_run, policy_of
 from ftkit.plan import FIELDS, SECTIONS, OrchestrationConfig, Plan, advice, fill, fits, read_plan, recommended, resumed
 from ftkit.samples import telemetry
@@ -139,7 +140,10 @@ class Walk:
     def waited(self, c):
         folder = self.tmp/f'wait{c.timeout}'
         folder.mkdir()
-        os.mkfifo(folder/'plan.json') # the child waits for somebody to write it
+        write_json(folder/'parcel'/'plan.json', {})
+        write_about(folder/'parcel')
+        (folder/'parcel'/'plan.json').unlink()
+        os.mkfifo(folder/'parcel'/'plan.json') # the child waits for somebody to write it
         return outcome(lambda: asyncio.run(launch(folder, c, lambda line: None)))
     def resumed(self, stage):
         def again(c):
@@ -164,7 +168,7 @@ def fields(w):
         approval_threshold=(w.extracted, dict(approval_threshold=.9)), annotation_names=(w.extracted, dict(annotation_names=('nothing',))), redact_names=(w.extracted, dict(redact_names=('where', 'order', 'my'))),
         min_sft_examples=(w.chosen, dict(min_sft_examples=40)), min_dpo_pairs=(w.chosen, dict(min_dpo_pairs=10)), min_triplets=(w.chosen, dict(**search, min_triplets=5), search), method=(w.chosen, dict(method='dpo')), generate_synthetic=(w.chosen, dict(generate_synthetic=False)),
         multi_turn=(w.sessions, talk, dict(agent_type='support')), min_turns_per_session=(w.sessions, dict(**talk, min_turns_per_session=4), talk), embedding_loss=(w.loss, triplet, search), margin=(w.loss, dict(**triplet, margin=.5), triplet), quantize=(w.checked, dict(quantize=4)), test_days=(w.divided, dict(test_days=1.5)), test_set_size=(w.divided, dict(test_set_size=5)),
-        base_model=(w.checked, dict(base_model='ftkit-tiny')), max_length=(lambda c: outcome(lambda: row_limit(c, random_base())), dict(max_length=64)), beta=(w.preferred, dict(beta=2.)),
+        base_model=(w.checked, dict(base_model='ftkit-tiny')), max_length=(lambda c: outcome(lambda: row_limit(c.method, c.train, random_base())), dict(max_length=64)), beta=(w.preferred, dict(beta=2.)),
         **{k: (w.arguments, {k: v}) for k,v in dict(epochs=4, batch_size=2, gradient_accumulation=2, learning_rate=1e-3, warmup_ratio=.2, weight_decay=.5, seed=3, save_steps=7, eval_steps=9, logging_steps=2).items()},
         **{k: (w.adapter, {k: v}) for k,v in dict(use_lora=False, lora_r=4, lora_alpha=5, lora_dropout=.05, target_modules='all-linear').items()},
         keep_checkpoints=(w.callbacks, dict(keep_checkpoints=9)), patience=(w.callbacks, dict(patience=8)),
