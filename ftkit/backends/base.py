@@ -17,6 +17,7 @@ from pkgutil import resolve_name
 from typing import Protocol
 
 from ..core import FtkitError, Waiting, now, one_of, read_json, write_json
+from ..parcel import Parcel
 from ..track import Follower, NotebookView, best_view
 from ..train.base import Trained
 
@@ -91,7 +92,7 @@ class Job:
 # %% ../../nbs/50_backends.base.ipynb #b463a625
 class Place(Protocol):
     "Where jobs run."
-    def submit(self, parcel, run:Path, detached:bool=False) -> Job:
+    def submit(self, parcel:Parcel, run:Path, detached:bool=False) -> Job:
         "Start the door on a parcel."
     def status(self, job:Job) -> str:
         "A key of `STATES`."
@@ -247,7 +248,7 @@ def current_job(
 
 def submit(
     place:str, # a key of `PLACES`
-    parcel, # `Parcel`
+    parcel:Parcel,
     run:Path, # run folder
     detached:bool=False, # outlive this process
 ) -> Job:

@@ -19,6 +19,7 @@ from uuid import uuid4
 
 from .base import ENDED, Job, clear_results, state_left
 from ..core import FtkitError, now, write_json
+from ..parcel import Parcel
 from ..track import is_held, take_lock
 
 # %% ../../nbs/51_backends.local.ipynb #9bed0318
@@ -38,7 +39,7 @@ def child_environment(
 
 # %% ../../nbs/51_backends.local.ipynb #37bd897e
 def door_command(
-    parcel, # `Parcel`
+    parcel:Parcel,
     run:Path, # run folder
     module:str='ftkit.train.run', # the door
     base=None, # folder of the base model; the door finds it by name when `None`
@@ -139,7 +140,7 @@ class LocalPlace:
     ):
         self.module, self.base, self.grace_s = module, base, grace_s
 
-    def submit(self, parcel, run:Path, detached:bool=False) -> Job:
+    def submit(self, parcel:Parcel, run:Path, detached:bool=False) -> Job:
         "Start the door on a parcel."
         reap()
         job = Job(uuid4().hex[:8], 'local', Path(run).absolute(), detached=detached)
