@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ftkit.backends.base import backend_name
-from ftkit.backends.local import child_environment, launch
+from ftkit.backends.base import place_of, submit, wait
+from ftkit.backends.local import child_environment
 from ftkit.core import FtkitError, InstructionExample, PreferencePair, Triplet, plain, read_json, write_json
 from ftkit.models import load_base
 from ftkit.parcel import write_about
@@ -128,6 +128,7 @@ class Walk:
         data = SimpleNamespace(everything=lambda kind: [InstructionExample('i', f'q{i}', 'a') for i in range(n)] if kind=='examples' else [PreferencePair(f'q{i}', 'a', 'b') for i in range(m)] if kind=='pairs' else [Triplet('q', f'a{i}', 'b') for i in range(60)] if kind=='triplets' else [], train={}, kept_apart=list)
         return outcome(lambda: plain(asyncio.run(choose_method(data, c, SimpleNamespace(), SimpleNamespace())).analysis))
     def folder(self, c): return str(open_run(c, {})[0].folder.parent), open_run(c, {})[0].folder.name.split('_')[1]
+    def placed(self, c): return outcome(lambda: place_of(c.backend, c.backend_provider))
     def checked(self, c): return outcome(lambda: str(check_plan(c)))
     def begun(self, c): return outcome(lambda: finetune_sync(config=c, say=lambda line: None))
     def preferred(self, c):
@@ -144,7 +145,8 @@ class Walk:
         write_about(folder/'parcel')
         (folder/'parcel'/'plan.json').unlink()
         os.mkfifo(folder/'parcel'/'plan.json') # the child waits for somebody to write it
-        return outcome(lambda: asyncio.run(launch(folder, c, lambda line: None)))
+        job = submit('local', SimpleNamespace(folder=folder/'parcel', plan=c), folder)
+        return outcome(lambda: asyncio.run(wait(job, lambda line: None)))
     def resumed(self, stage):
         def again(c):
             copy = self.tmp/f'{stage}-{len(list(self.tmp.iterdir()))}'/self.finished.name
@@ -172,7 +174,7 @@ def fields(w):
         **{k: (w.arguments, {k: v}) for k,v in dict(epochs=4, batch_size=2, gradient_accumulation=2, learning_rate=1e-3, warmup_ratio=.2, weight_decay=.5, seed=3, save_steps=7, eval_steps=9, logging_steps=2).items()},
         **{k: (w.adapter, {k: v}) for k,v in dict(use_lora=False, lora_r=4, lora_alpha=5, lora_dropout=.05, target_modules='all-linear').items()},
         keep_checkpoints=(w.callbacks, dict(keep_checkpoints=9)), patience=(w.callbacks, dict(patience=8)),
-        backend=(lambda c: outcome(lambda: backend_name(c)), remote), backend_provider=(lambda c: outcome(lambda: backend_name(c)), dict(**remote, backend_provider='ray'), remote), gpu=('refused', dict(gpu='H100')), gpu_count=('refused', dict(gpu_count=2)),
+        backend=(w.placed, remote), backend_provider=(w.placed, dict(**remote, backend_provider='ray'), remote), gpu=('refused', dict(gpu='H100')), gpu_count=('refused', dict(gpu_count=2)),
         cpu=(lambda c: child_environment(c.cpu)['OMP_NUM_THREADS'], dict(cpu=1), dict(cpu=2)), memory=(lambda c: outcome(lambda: fits(3000, c.memory, c.batch_size)), dict(memory=1000)), timeout=(w.waited, dict(timeout=1), dict(timeout=2)),
         output_dir=(w.folder, dict(output_dir=str(w.tmp/'elsewhere'))), evaluate_after_training=(w.resumed('evaluate'), dict(evaluate_after_training=False)), enable_registry=(w.resumed(''), dict(enable_registry=False)),
         adapter_version=(w.resumed('register'), dict(adapter_version='7.0.0')), adapter_storage_uri=(w.resumed('register'), dict(adapter_storage_uri=f'file://{w.tmp}/uploaded')))

@@ -17,6 +17,7 @@ from pkgutil import resolve_name
 from typing import Protocol
 
 from ..core import FtkitError, Waiting, now, one_of, read_json, write_json
+from ..parcel import Parcel
 from ..track import Follower, NotebookView, best_view
 from ..train.base import Trained
 
@@ -52,11 +53,12 @@ class Job:
     def load(cls, run):
         "The job of a run folder."
         run = Path(run).absolute()
-        if not (run/'job.json').exists(): raise FtkitError(f'there is no job of {run.name}: {run} holds no job.json; submit one with submit(place, parcel, run)')
+        if not (run/'job.json').exists():
+            raise FtkitError(f'{run} holds no job.json; submit a job with submit(place, parcel, run)')
         record = read_json(run/'job.json')
         layout = record.pop('layout', None)
-        if layout!=1: raise FtkitError(f'the job of {run.name} has layout {layout}, and this ftkit reads layout 1; use the version of ftkit that wrote it')
-        return cls(run=run, **record)
+        if layout==1: return cls(run=run, **record)
+        raise FtkitError(f'the job of {run.name} has layout {layout}, and this ftkit reads layout 1; use the ftkit that wrote it')
 
     def status(self) -> str:
         "The state of the job, a key of `STATES`."
@@ -90,7 +92,7 @@ class Job:
 # %% ../../nbs/50_backends.base.ipynb #b463a625
 class Place(Protocol):
     "Where jobs run."
-    def submit(self, parcel, run:Path, detached:bool=False) -> Job:
+    def submit(self, parcel:Parcel, run:Path, detached:bool=False) -> Job:
         "Start the door on a parcel."
     def status(self, job:Job) -> str:
         "A key of `STATES`."
@@ -113,8 +115,8 @@ def place_of(
     "The place a plan asks for."
     field, name = ('backend_provider', backend_provider) if backend=='remote' else ('backend', backend)
     if name in PLACES: return name
-    raise FtkitError(f"{field}={name!r} is not a place; there are: {', '.join(PLACES)}. A place of your own is five functions, put into the table as "
-        f"PLACES[{name!r}] = MyPlace: see 'Write your own' in the page backends.base")
+    raise FtkitError(f"{field}={name!r} is not a place; there are: {', '.join(PLACES)}. A place of your own is five functions, "
+        f"put into the table as PLACES[{name!r}] = MyPlace: see 'Write your own' in the page backends.base")
 
 # %% ../../nbs/50_backends.base.ipynb #e08e9b18
 FUNCTIONS = 'submit', 'status', 'logs', 'cancel', 'fetch'
@@ -125,11 +127,12 @@ def open_place(
     "The place of that name."
     known = PLACES[place_of(name)]
     try: place = resolve_name(known) if isinstance(known, str) else known
-    except (ImportError, AttributeError, ValueError) as e: raise FtkitError(f'PLACES[{name!r}] is {known!r}, which cannot be imported: {e}') from e
+    except (ImportError, AttributeError, ValueError) as e:
+        raise FtkitError(f'PLACES[{name!r}] is {known!r}, which cannot be imported: {e}') from e
     if isinstance(place, type): place = place()
     missing = [f for f in FUNCTIONS if not callable(getattr(place, f, None))]
-    if missing: raise FtkitError(f'PLACES[{name!r}] is no place: it lacks {", ".join(missing)}; a place has {", ".join(FUNCTIONS)}')
-    return place
+    if not missing: return place
+    raise FtkitError(f'PLACES[{name!r}] is no place: it lacks {", ".join(missing)}; a place has {", ".join(FUNCTIONS)}')
 
 # %% ../../nbs/50_backends.base.ipynb #d690041e
 RESULTS = 'trained.json', 'failed.json', 'cancelled.json', '.job.exit' # what a job leaves about its end
@@ -169,8 +172,11 @@ def outcome(
     if (folder/'trained.json').exists(): return Trained.load(folder)
     again = f'resume it with `ftkit train --resume {folder.name}` or finetune(..., resume={folder.name!r})'
     if cancelled or state_left(folder)=='cancelled': raise FtkitError(f'training was cancelled\n{again}')
-    if (folder/'failed.json').exists(): raise FtkitError(f'training failed: {read_json(folder/"failed.json")["reason"]}\n{again}')
-    raise FtkitError(f'the training process {_ending(exit_code(folder) if code is None else code)}; its output is in {folder.name}/train.log\n{again}')
+    if (folder/'failed.json').exists():
+        reason = read_json(folder/'failed.json')['reason']
+        raise FtkitError(f'training failed: {reason}\n{again}')
+    how = _ending(exit_code(folder) if code is None else code)
+    raise FtkitError(f'the training process {how}; its output is in {folder.name}/train.log\n{again}')
 
 def _ending(code):
     if code is None: return 'left no result'
@@ -213,8 +219,9 @@ class WaitingForJob(Waiting):
     state = 'waiting for job'
 
     def __init__(self, job:Job):
-        self.job, name = job, job.run.name
-        super().__init__(f'job {job.id} at {job.place} for run {name}; go on with finetune(resume={name!r}) or `ftkit train --resume {name}`')
+        self.job, run = job, job.run.name
+        again = f'finetune(resume={run!r}) or `ftkit train --resume {run}`'
+        super().__init__(f'job {job.id} at {job.place} for run {run}; go on with {again}')
 
 async def wait(
     job:Job,
@@ -241,13 +248,15 @@ def current_job(
 
 def submit(
     place:str, # a key of `PLACES`
-    parcel, # `Parcel`
+    parcel:Parcel,
     run:Path, # run folder
     detached:bool=False, # outlive this process
 ) -> Job:
     "Start training a parcel at a place."
     run, before = Path(run).absolute(), current_job(run)
-    if before and before.status() not in ENDED: raise FtkitError(f'run {run.name} has a job already: {before.id} at {before.place}; wait for it with await Job.load({run.name!r}).wait(), or end it with .cancel()')
+    if before and before.status() not in ENDED:
+        how = f'wait for it with `await Job.load({str(run)!r}).wait()`, or end it with `.cancel()`'
+        raise FtkitError(f'run {run.name} has a job already: {before.id} at {before.place}; {how}')
     clear_results(run)
     job = replace(open_place(place).submit(parcel, run, detached), place=place, run=run, detached=detached)
     job.save()

@@ -19,6 +19,7 @@ from uuid import uuid4
 
 from .base import ENDED, Job, clear_results, state_left
 from ..core import FtkitError, now, write_json
+from ..parcel import Parcel
 from ..track import is_held, take_lock
 
 # %% ../../nbs/51_backends.local.ipynb #9bed0318
@@ -31,20 +32,22 @@ def child_environment(
     "The environment of the training process, for the libraries in it."
     allowed = int(os.environ.get('OMP_NUM_THREADS') or os.cpu_count() or 1)
     defaults = {'OMP_WAIT_POLICY': 'PASSIVE', **dict.fromkeys(KERNELS, '64')}
-    decided = {'OMP_NUM_THREADS': str(max(1, min(cpu, allowed))), 'TOKENIZERS_PARALLELISM': 'false', 'PYTHONUNBUFFERED': '1'}
+    threads = str(max(1, min(cpu, allowed)))
+    decided = {'OMP_NUM_THREADS': threads, 'TOKENIZERS_PARALLELISM': 'false', 'PYTHONUNBUFFERED': '1'}
     inherited = {name: value for name,value in os.environ.items() if name not in KEPT}
     return {**defaults, **inherited, **decided}
 
 # %% ../../nbs/51_backends.local.ipynb #37bd897e
 def door_command(
-    parcel, # `Parcel`
+    parcel:Parcel,
     run:Path, # run folder
     module:str='ftkit.train.run', # the door
     base=None, # folder of the base model; the door finds it by name when `None`
     attached:bool=False, # end when standard input closes
 ) -> list: # of texts
     "The command that trains a parcel."
-    command = [sys.executable, '-m', module, str(Path(parcel.folder).absolute()), '--out', str(run), '--timeout', str(parcel.plan.place.timeout)]
+    folder, timeout_s = Path(parcel.folder).absolute(), parcel.plan.place.timeout
+    command = [sys.executable, '-m', module, str(folder), '--out', str(run), '--timeout', str(timeout_s)]
     if base: command += ['--base', str(Path(base).absolute())]
     return [*command, '--attached'] if attached else command
 
@@ -60,8 +63,9 @@ def start(
     "Start a command that holds the run's lock until it ends."
     shell = ['/bin/sh', '-c', SHELL, job.id, str(job.run/'.job.lock'), str(job.run/'.job.exit')]
     stdin = subprocess.DEVNULL if job.detached else subprocess.PIPE
+    apart = dict(env=child_environment(cpu), start_new_session=True, pass_fds=(lock,))
     with open(job.run/'train.log', 'ab') as log:
-        return subprocess.Popen([*shell, *command], stdin=stdin, stdout=log, stderr=log, env=child_environment(cpu), start_new_session=True, pass_fds=(lock,))
+        return subprocess.Popen([*shell, *command], stdin=stdin, stdout=log, stderr=log, **apart)
 
 # %% ../../nbs/51_backends.local.ipynb #47d6c5bd
 def group_of(
@@ -136,17 +140,19 @@ class LocalPlace:
     ):
         self.module, self.base, self.grace_s = module, base, grace_s
 
-    def submit(self, parcel, run:Path, detached:bool=False) -> Job:
+    def submit(self, parcel:Parcel, run:Path, detached:bool=False) -> Job:
         "Start the door on a parcel."
         reap()
         job = Job(uuid4().hex[:8], 'local', Path(run).absolute(), detached=detached)
         lock = take_lock(job.run/'.job.lock')
-        if lock is None: raise FtkitError(f'run {job.run.name} is being trained already; wait for its job, or end it with Job.load(run).cancel()')
+        if lock is None:
+            raise FtkitError(f'run {job.run.name} is being trained already; wait for its job, or end it with Job.load(run).cancel()')
         try:
             clear_results(job.run)
             job = replace(job, handle=dict(log_from=_size(job.run/'train.log')))
             job.save() # first: a job that has started can always be found
-            _children[job.id] = start(door_command(parcel, job.run, self.module, self.base, not detached), job, lock, parcel.plan.place.cpu)
+            command = door_command(parcel, job.run, self.module, self.base, not detached)
+            _children[job.id] = start(command, job, lock, parcel.plan.place.cpu)
         finally: os.close(lock)
         return job
 
@@ -178,5 +184,6 @@ def _size(path): return path.stat().st_size if path.exists() else 0
 
 def _followed(job):
     "Has another job taken the run since?"
-    if not job.run.is_dir(): raise FtkitError(f'the run folder of job {job.id} is no longer at {job.run}; load the job from where it lies: Job.load(folder)')
+    if not job.run.is_dir():
+        raise FtkitError(f'the run folder of job {job.id} is no longer at {job.run}; load the job from where it lies: Job.load(folder)')
     return (job.run/'job.json').exists() and Job.load(job.run).id!=job.id
