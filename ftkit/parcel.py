@@ -17,7 +17,7 @@ from .core import FtkitError, InstructionDataset, RecordDataset, atomic_dir, con
 from .data.approval import Receipt, check_receipts, record_hash
 from .data.split import check_certificate
 from .data.version import DATASETS, DatasetVersion
-from .passport import libraries, public_name, weights_hash
+from .passport import PARTS, base_parts, libraries, public_name, weights_hash
 from .plan import Place, Plan
 
 # %% ../nbs/36_parcel.ipynb #b85c63e3
@@ -71,7 +71,7 @@ def describe_base(
     "The base model by name, revision and hash."
     base = Path(base)
     revision = base.name if base.parent.name=='snapshots' else None # where the hub's cache keeps it
-    return dict(name=base_name(name), revision=revision, sha256=weights_hash(base), carried=carried)
+    return dict(name=base_name(name), revision=revision, sha256=weights_hash(base), parts=base_parts(base), carried=carried)
 
 # %% ../nbs/36_parcel.ipynb #6e261d9a
 CARRIED = '.json', '.safetensors', '.txt', '.model', '.jinja'
@@ -253,11 +253,13 @@ def check_base(
     base, # a folder
 ):
     "Refuse another base model than the one a run was packed with."
-    known, digest = parcel.base, weights_hash(base)
-    if digest==known['sha256']: return
+    known, parts = parcel.base, base_parts(base)
+    part = next((p for p in PARTS if parts.get(p)!=known['parts'].get(p)), None)
+    if part is None: return
     name = f'{known["name"]} at revision {known["revision"]}' if known['revision'] else known['name']
-    raise FtkitError(f'the base model in {base} is not the one of this run, {name}: its weights have sha256 {digest[:12]}…, '
-        f'and the run wants {known["sha256"][:12]}…; give the folder of that one with --base')
+    here, wanted = (str(hashes.get(part))[:12] for hashes in (parts, known['parts']))
+    raise FtkitError(f'the base model in {base} is not the one of this run, {name}: its {PARTS[part]} has sha256 {here}…, '
+        f'and the run wants {wanted}…; give the folder of that one with --base')
 
 # %% ../nbs/36_parcel.ipynb #5fddf833
 def find_base(

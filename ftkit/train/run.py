@@ -21,7 +21,7 @@ from ..models import Model, best_dtype, load_base, resolve_base
 from ..parcel import OUT, Parcel, check_base, find_base, open_parcel, versions
 from ..passport import write_passport
 from ..plan import Method, Place, Train, fits, memory_mb
-from .base import Trained, broken, load_weights, parameter_counts, quiet, save_adapter, saving, seal, with_lora
+from .base import Trained, broken, parameter_counts, quiet, restore, save_adapter, saving, seal, with_lora
 from .embedding import open_embedder
 from .preflight import length_notes
 
@@ -136,7 +136,7 @@ def open_quantized(
 def _finished(model, folder):
     "Take up a finished step: its weights into the model, its measurements back."
     if broken(folder/'done'): return None
-    load_weights(model, folder/'done')
+    restore(model, folder/'done')
     return read_json(folder/'done'/'metrics.json')
 
 def _finish(model, folder, metrics):
@@ -186,6 +186,7 @@ def run_steps(
                 model, tokenizer, how, _ = open_model(parcel, base)
                 _finished(model, place)
         metrics, notes = {**metrics, **got}, [*notes, *said]
+    check_base(parcel, base)
     return _written(parcel, out, base, tokenizer, model, how, {**metrics, 'memory_estimate_mb': round(needed)}, notes)
 
 # %% ../../nbs/46_train.run.ipynb #c73a7f4f
