@@ -25,7 +25,7 @@ class _Source(BaseModel):
     modality:Literal['video', 'image', 'text']|None = None # which search; required for `embedding`
     dataset:str|None = None # a stored dataset version to train on, in place of telemetry
     start_time:str|None = None # only spans from here on, ISO 8601
-    approval_threshold:Annotated[float, Field(ge=0, le=1)] = .5 # a score at or above it approves
+    approval_threshold:float|None = None # a score at or above it approves; .5 for scores from 0 to 1 when `None`
     annotation_names:tuple[str, ...]|None = None # annotations that count as a verdict; all when `None`
 
 # %% ../nbs/31_plan.ipynb #15a313a6
@@ -99,6 +99,11 @@ def _accepted(schema):
     return ' or '.join(filter(None, said))
 
 # %% ../nbs/31_plan.ipynb #5519af51
+def _as_list(value, schema):
+    "How text is written where a list is needed."
+    takes_list = any(o.get('type')=='array' for o in schema.get('anyOf') or [schema])
+    return f'; write ({value!r},), on a command line ["{value}"]' if takes_list and isinstance(value, str) else ''
+
 def explain(
     error:ValidationError, # from a configuration
     schema:dict, # JSON schema of the configuration
@@ -111,7 +116,7 @@ def explain(
             near = get_close_matches(name, fields, 1)
             lines[name] = f'{name}: there is no such field'+(f'; did you mean {near[0]}?' if near else '')
         elif e['type']=='missing': lines[name] = f'{name}: is required'
-        elif name: lines[name] = f'{name}: got {e["input"]!r}, needed {_accepted(fields[name])}'
+        elif name: lines[name] = f'{name}: got {e["input"]!r}, needed {_accepted(fields[name])}'+_as_list(e['input'], fields[name])
         else: lines[e['msg']] = e['msg'].removeprefix('Value error, ')
     return '\n'.join(['the configuration cannot be used:', *(f'- {l}' for l in lines.values())])
 

@@ -35,7 +35,7 @@ def test_a_value_out_of_range_is_refused_with_the_range(field, value, accepted):
 
 ANY = None
 RANGES = dict( # refused, accepted, accepted, refused
-    approval_threshold=(-.01, 0, 1, 1.01), min_sft_examples=(0, 1, 10**6, ANY), min_dpo_pairs=(0, 1, 10**6, ANY), min_triplets=(0, 1, 10**6, ANY), min_turns_per_session=(0, 1, 1000, 1001), test_days=(0, .01, 3650, 3651), test_set_size=(0, 1, 100_000, 100_001),
+    approval_threshold=(float('-inf'), -5, 5, float('inf')), min_sft_examples=(0, 1, 10**6, ANY), min_dpo_pairs=(0, 1, 10**6, ANY), min_triplets=(0, 1, 10**6, ANY), min_turns_per_session=(0, 1, 1000, 1001), test_days=(0, .01, 3650, 3651), test_set_size=(0, 1, 100_000, 100_001),
     epochs=(0, 1, 1000, 1001), batch_size=(0, 1, 4096, 4097), gradient_accumulation=(0, 1, 4096, 4097), learning_rate=(0, 1e-9, .1, .1001), warmup_ratio=(-.01, 0, .5, .51), weight_decay=(-.01, 0, 1, 1.01), max_length=(15, 16, 10_000_000, 10_000_001), beta=(0, 1e-3, 10, 10.1), margin=(0, 1e-3, 10, 10.1), seed=(-1, 0, 2**32-1, 2**32),
     lora_r=(0, 1, 256, 257), lora_alpha=(0, 1, 1024, 1025), lora_dropout=(-.01, 0, .1, .11), save_steps=(0, 1, 10**9, ANY), eval_steps=(0, 1, 10**9, ANY), keep_checkpoints=(0, 1, 1000, 1001), patience=(0, 1, 1000, 1001), logging_steps=(0, 1, 100_000, 100_001),
     gpu_count=(0, 1, 64, 65), cpu=(0, 1, 1024, 1025), memory=(255, 256, 10**7, ANY), timeout=(0, 1, 10**7, ANY))
