@@ -169,8 +169,8 @@ def divide(
 def stored(
     config, # `OrchestrationConfig` with `dataset`
 ) -> Dataset:
-    "The stored version that a plan names; it must have been split."
-    version = load_version(config.dataset).ready()
+    "The stored version that a plan names; it must be of the plan's tenant, and have been split."
+    version = load_version(config.dataset, tenant_id=config.tenant_id).ready()
     sides = [f'- {side}: '+', '.join(f'{len(rows):,} {kind}' for kind,rows in getattr(version, side).items()) for side in ('train', 'validation', 'test')]
     return Dataset(version.id, '\n'.join(sides))
 
@@ -212,7 +212,7 @@ async def choose_method(
         return Choice(analysis)
     selector = TrainingMethodSelector(synthetic_service, approval_orchestrator, config.min_sft_examples, config.min_dpo_pairs)
     analysis, batch = await selector.prepare(dataset.everything('examples'), dataset.everything('pairs'), config.subject, config.generate_synthetic, config.method,
-        seeds=dataset.train.get('examples', []), evaluation=dataset.kept_apart())
+        seeds=dataset.train.get('examples', []), evaluation=dataset.kept_apart(), tenant_id=config.tenant_id)
     require(analysis)
     return Choice(analysis, batch.batch_id if batch else None)
 

@@ -59,7 +59,7 @@ def next_version(
 @dataclass(frozen=True)
 class AdapterRecord:
     "One registered version."
-    id:str # the same for the same tenant, name, version and files
+    id:str # the same for the same tenant, name, version, files and agent
     tenant_id:str
     name:str
     version:str
@@ -338,19 +338,29 @@ class Listing(Versions):
         return chain
 
 # %% ../nbs/70_registry.ipynb #fa946f05
+def _same(there, row):
+    "The id of the record that has this version, if it has these files for this agent."
+    which = f'{row["tenant_id"]}/{row["name"]} has a version {row["version"]}'
+    if there.sha256!=row['sha256']: raise FtkitError(f'{which} with other files, and versions never change; give another, or version=None for the next')
+    if there.agent_type!=row['agent_type']:
+        raise FtkitError(f'{which} that answers for {there.agent_type!r}, not for {row["agent_type"]!r}, and versions never change; '
+            'give another, or version=None for the next')
+    return there.id
+
 class Registering(Listing):
     "Adding versions."
     def _new_row(self, conn, row):
         same_name = (ADAPTERS.c.tenant_id==row['tenant_id'], ADAPTERS.c.name==row['name'])
         newest = conn.execute(sa.select(ADAPTERS.c.version).where(*same_name).order_by(ADAPTERS.c.seq.desc()).limit(1)).scalar()
-        taken = lambda v: conn.execute(sa.select(ADAPTERS.c.id, ADAPTERS.c.sha256).where(*same_name, ADAPTERS.c.version==v)).one_or_none()
-        again = row['run_id'] and not row['version'] and conn.execute(sa.select(ADAPTERS.c.id).where(*same_name, ADAPTERS.c.run_id==row['run_id'], ADAPTERS.c.sha256==row['sha256'])).scalar()
+        columns = ADAPTERS.c.id, ADAPTERS.c.sha256, ADAPTERS.c.agent_type
+        taken = lambda v: conn.execute(sa.select(*columns).where(*same_name, ADAPTERS.c.version==v)).one_or_none()
+        same_run = [ADAPTERS.c[k]==row[k] for k in ('run_id', 'sha256', 'agent_type')]
+        again = row['run_id'] and not row['version'] and conn.execute(sa.select(ADAPTERS.c.id).where(*same_name, *same_run)).scalar()
         if again: return again
         version = row['version'] or next_version(newest)
         while not row['version'] and taken(version): version = next_version(version)
         there = taken(version)
-        if there and there.sha256==row['sha256']: return there.id
-        if there: raise FtkitError(f'{row["tenant_id"]}/{row["name"]} has a version {version} with other files, and versions never change; give another, or version=None for the next')
+        if there: return _same(there, {**row, 'version': version})
         row = {**row, 'version': version, 'id': 'ad-'+content_hash([row[k] if k!='version' else version for k in ('tenant_id', 'name', 'version', 'sha256')])}
         conn.execute(sa.insert(ADAPTERS).values(row))
         return row['id']

@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['NEEDS', 'METHODS', 'Thresholds', 'confidence', 'MethodAnalysis', 'missing', 'choose', 'require', 'AwaitingApproval',
-           'guidance', 'batch_name', 'turned_down', 'add_round', 'synthesize', 'TrainingMethodSelector']
+           'guidance', 'batch_name', 'turned_down', 'add_round', 'open_batch', 'synthesize', 'TrainingMethodSelector']
 
 # %% ../nbs/30_select.ipynb #f40d4b80
 import asyncio
 from dataclasses import dataclass, replace
 
 from .core import FtkitError, Waiting, content_hash, one_of, read_json, slug, write_json
-from .data.approval import ApprovalBatch, record_hash
+from .data.approval import ApprovalBatch, of_tenant, record_hash
 from .data.extract import AnnotationPolicy, pull
 from .data.synth import SyntheticDataRequest, output_space
 
@@ -178,6 +178,17 @@ async def add_round(
     made = ApprovalBatch.of(await asyncio.to_thread(service.generate, request, examples, evaluation, known))
     return replace(batch, items=(*batch.items, *made.items), context={**batch.context, **guidance(examples, agent_type), 'rounds': rounds+1})
 
+# %% ../nbs/30_select.ipynb #6eefaba9
+def open_batch(
+    store, # an `ApprovalStore`
+    name:str, # from `batch_name`
+    tenant_id:str|None=None, # whose batch it is
+) -> ApprovalBatch:
+    "The stored batch of this name, or an empty one; where another tenant has the name, the tenant's own."
+    batch = store.load(name) if name in store.batches() else ApprovalBatch(name, ())
+    if not of_tenant(batch, tenant_id): return open_batch(store, f'{name}-{slug(tenant_id)}', tenant_id)
+    return replace(batch, context={**batch.context, 'tenant_id': tenant_id}) if tenant_id else batch
+
 # %% ../nbs/30_select.ipynb #922ca2c2
 async def synthesize(
     examples, # approved ones, as seeds
@@ -186,10 +197,11 @@ async def synthesize(
     service, # makes them
     approval, # puts them before a person
     evaluation=(), # held-out records; nothing near them is made
+    tenant_id:str|None=None, # whose examples they are
 ): # the decided `ApprovalBatch`
     "Have examples made, and have a person decide on each."
     store, name = approval.store, batch_name(examples, evaluation, agent_type)
-    batch = store.load(name) if name in store.batches() else ApprovalBatch(name, ())
+    batch = open_batch(store, name, tenant_id)
     lacking = count-len(batch.records)
     if batch.done and lacking>0: batch = await add_round(batch, examples, agent_type, lacking, service, store, evaluation)
     batch = await approval.submit_for_review(batch)
@@ -213,13 +225,15 @@ class TrainingMethodSelector:
     async def analyze_and_prepare(self, provider, project:str, agent_type:str, generate_synthetic:bool=True) -> tuple:
         "Look at a project's data: `(analysis, approved_batch)`."
         found = await pull(provider, project, agent_type, self.policy)
-        return await self.prepare(found.sets['examples'], found.sets['pairs'], agent_type, generate_synthetic)
+        tenant_id = getattr(provider, 'tenant_id', None)
+        return await self.prepare(found.sets['examples'], found.sets['pairs'], agent_type, generate_synthetic, tenant_id=tenant_id)
 
-    async def prepare(self, examples, pairs, agent_type:str, generate_synthetic:bool=True, method:str='auto', seeds=None, evaluation=()) -> tuple:
+    async def prepare(self, examples, pairs, agent_type:str, generate_synthetic:bool=True, method:str='auto', seeds=None, evaluation=(), tenant_id=None) -> tuple:
         "The same for records that are here already; `seeds` are the examples that may be imitated."
         counts = dict(approved_examples=len(examples), preference_pairs=len(pairs))
         analysis = choose(counts, self.thresholds, method=method, synthetic=bool(generate_synthetic and self.service and self.approval))
         if analysis.recommended_method!='synthetic': return analysis, None
-        batch = await synthesize(examples if seeds is None else seeds, agent_type, self.thresholds.min_sft_examples-len(examples), self.service, self.approval, evaluation)
+        lacking = self.thresholds.min_sft_examples-len(examples)
+        batch = await synthesize(examples if seeds is None else seeds, agent_type, lacking, self.service, self.approval, evaluation, tenant_id)
         counts['approved_examples'] += len(batch.records)
         return replace(choose(counts, self.thresholds, method=method), proposed=len(batch.items)), batch

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from ftkit.core import ConversationTrajectory, ConversationTurn, FtkitError, InstructionExample, PreferencePair, Triplet, as_time
 from ftkit.data import approval as ap
 from ftkit.data.approval import (ApprovalBatch, ApprovalOrchestrator, ApprovalStore, Decision, ReviewItem, ReviewQueue, agreement, annotations, approved_records,
-                                 decide, open_queue, record_hash, replay, require_approved, reserve, send_decisions, settle, undo)
+                                 decide, open_queue, record_generated, record_hash, replay, require_approved, reserve, send_decisions, settle, undo)
 
 pytest_plugins = ['pg']
 
@@ -205,6 +205,28 @@ def test_three_readers_settle_by_majority_and_two_who_differ_do_not(store):
     assert decide('b', 'i0', 'reject', 'ben', store=store).items[0].status=='disputed'
     assert decide('b', 'i0', 'reject', 'cai', store=store).items[0].status=='rejected'
 
+@pytest.mark.parametrize('action', ['approve', 'reject', 'skip', 'undo'])
+def test_the_bar_of_reviewers_is_never_lowered_once_somebody_decided(action, store):
+    store.save(batch(1, reviewers=3)); store.save(batch(1, reviewers=2)) # nobody has decided
+    decide('b', 'i0', 'approve' if action=='undo' else action, 'ana', store=store)
+    if action=='undo': undo('b', 'ana', store)
+    for lower in (lambda: store.save(batch(1)), lambda: open_queue(batch(1), 'ana', store=store), lambda: asyncio.run(ApprovalOrchestrator(store).submit_for_review(batch(1), wait=False))):
+        with pytest.raises(FtkitError, match='submit it with reviewers=2 or more, or submit these records under another batch_id'): lower()
+    assert store.load('b').reviewers==2 and not store.load('b').records
+
+def test_a_higher_bar_opens_what_fewer_people_settled(store):
+    store.save(batch(1)); decide('b', 'i0', 'approve', 'ana', store=store)
+    assert store.save(batch(1, reviewers=2)).items[0].status=='pending'
+    assert decide('b', 'i0', 'approve', 'ben', store=store).items[0].status=='approved'
+
+def test_a_submission_without_the_labels_or_the_tenant_changes_nothing(store):
+    store.save(batch(labels=['orders', 'billing'], tenant_id='acme')); decide('b', 'i0', 'approve', 'ana', store=store)
+    with pytest.raises(FtkitError, match='made for answers among orders, billing'): store.save(batch(tenant_id='acme'))
+    for tenant in (None, 'globex'):
+        with pytest.raises(FtkitError, match='is not a batch of tenant'): store.save(batch(labels=['orders', 'billing'], tenant_id=tenant))
+    assert store.load('b').context==dict(labels=['orders', 'billing'], tenant_id='acme')
+    assert store.save(batch(labels=['orders', 'billing', 'returns'], tenant_id='acme', guidelines='x')).items[0].status=='approved'
+
 def test_a_skip_is_no_verdict(store):
     store.save(batch(1, reviewers=2))
     decide('b', 'i0', 'approve', 'ana', store=store)
@@ -253,10 +275,73 @@ def test_losing_the_flag_does_not_help(store):
     decide('b', 'i0', 'approve', 'ana', store=store)
     assert require_approved([naked], store)==[naked]
 
-def test_real_rows_pass_even_when_they_say_what_a_rejected_one_said(store):
-    store.save(batch()); decide('b', 'i0', 'reject', 'ana', store=store)
+@pytest.mark.parametrize('claim', [{}, dict(synthetic=False), dict(span_id='a1'), dict(synthetic=False, span_ids=['a1', 'a2'], trace_id='t', messages=[dict(role='user', content='x')])])
+def test_a_generated_row_is_known_by_its_texts_whatever_it_claims(claim, store):
+    made = replace(example(1), metadata=dict(synthetic=True, messages=[dict(role='user', content='question 1')]))
+    liar = replace(made, metadata=claim)
+    assert require_approved([liar], store)==[liar], 'nothing is known of it yet'
+    record_generated([made], store) # never submitted
+    with pytest.raises(FtkitError, match='1 of 1 records are synthetic'): require_approved([liar], store)
+
+def test_a_real_row_that_says_what_a_generated_one_says_needs_its_approval(store):
+    store.save(batch(2))
     real = replace(batch().items[0].record, metadata=dict(span_id='a1'))
-    assert require_approved([real], store)==[real]
+    other = replace(real, output='billing') # another answer to the same question is another row
+    assert require_approved([other], store)==[other]
+    with pytest.raises(FtkitError, match='1 of 2 records'): require_approved([other, real], store)
+    decide('b', 'i0', 'approve', 'ana', store=store)
+    assert require_approved([other, real], store)==[other, real]
+
+def test_a_generated_item_that_was_replaced_in_its_batch_is_still_known(store):
+    store.save(batch(1))
+    store.save(ApprovalBatch('b', [ReviewItem('i0', replace(example(0), output='billing'))]))
+    with pytest.raises(FtkitError, match='not approved'): require_approved([replace(example(0), metadata=dict(span_id='a1'))], store)
+
+def test_an_edit_that_was_taken_back_does_not_train_under_another_name(store):
+    store.save(batch(1))
+    good = decide('b', 'i0', 'edit', 'ana', edited='billing', store=store)
+    naked = [replace(r, metadata=dict(span_id='a1')) for r in good.records]
+    assert require_approved(naked, store)==naked and require_approved(good.pairs, store)==good.pairs
+    undo('b', 'ana', store)
+    for r in (*naked, *good.records, *good.pairs, *(replace(p, metadata={**p.metadata, 'synthetic': False}) for p in good.pairs)):
+        with pytest.raises(FtkitError, match='not approved'): require_approved([r], store)
+
+@pytest.mark.parametrize('verdict', ['reject', 'skip', None])
+def test_an_approval_in_one_batch_says_nothing_in_another(verdict, store):
+    one, two = (store.save(replace(batch(1), batch_id=name)) for name in ('one', 'two'))
+    passed = decide('one', 'i0', 'approve', 'ana', store=store).records
+    if verdict: decide('two', 'i0', verdict, 'ana', store=store)
+    there = two.items[0].record.noting(approval=dict(batch_id='two', item_id='i0', status='approved'))
+    with pytest.raises(FtkitError, match='in batch two. A generated'): require_approved([there], store)
+    with pytest.raises(FtkitError, match='in batch two. A generated'): require_approved([example(0)], store) # names no batch: what do all of them say?
+    assert require_approved(passed, store)==passed
+    decide('two', 'i0', 'approve', 'ana', store=store)
+    assert len(require_approved([there, example(0), *passed], store))==3
+
+def test_an_approval_belongs_to_its_item(store):
+    "Two items of a batch with the same content are two questions, and may get two answers."
+    store.save(ApprovalBatch('b', [ReviewItem('x', example(1)), ReviewItem('y', example(1))]))
+    decide('b', 'x', 'approve', 'ana', store=store); decide('b', 'y', 'reject', 'ana', store=store)
+    row = lambda item: example(1).noting(approval=dict(batch_id='b', item_id=item))
+    assert require_approved([row('x')], store)
+    for r in (row('y'), row('z'), example(1), example(1).noting(approval=dict(batch_id='none', item_id='x')), example(1).noting(approval=dict(batch_id=['b'], item_id='x'))):
+        with pytest.raises(FtkitError, match='not approved'): require_approved([r], store)
+
+def test_an_approval_of_another_tenant_does_not_count(store):
+    for tenant in ('acme', 'globex'): store.save(replace(batch(1, tenant_id=tenant), batch_id=tenant))
+    theirs = decide('globex', 'i0', 'approve', 'ana', store=store).records
+    assert require_approved(theirs, store, 'globex')==theirs and require_approved([example(0)], store, 'globex')
+    for r in (theirs[0], example(0)):
+        with pytest.raises(FtkitError, match="not approved as they are for tenant 'acme'"): require_approved([r], store, 'acme')
+    decide('acme', 'i0', 'approve', 'ana', store=store)
+    decide('globex', 'i0', 'reject', 'ana', store=store)
+    assert require_approved([example(0)], store, 'acme')
+
+def test_a_database_from_before_the_table_of_generated_texts_still_knows_its_items(store):
+    store.save(batch(1))
+    with store.write() as c: c.execute(ap.sa.text('DROP TABLE approval_generated'))
+    again = ApprovalStore(str(store.engine.url))
+    with pytest.raises(FtkitError, match='not approved'): require_approved([replace(example(0), metadata=dict(span_id='a1'))], again)
 
 def test_claims_in_the_metadata_prove_nothing(store):
     liar = example(1, approval=dict(batch_id='b', status='approved'))

@@ -1,14 +1,15 @@
 "Corners of `ftkit.data.synth`: few seeds, odd seeds, screening, recipes, other generators, real agents."
-import gzip, json, math, random, subprocess, sys, time
+import gzip, json, math, os, random, subprocess, sys, time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from ftkit.core import FtkitError, InstructionExample, as_time
-from ftkit.data.approval import ApprovalBatch, ApprovalStore, decide, require_approved
+from ftkit.data.approval import ApprovalBatch, ApprovalStore, decide, record_generated, require_approved
 from ftkit.data.clean import near_duplicate_groups
 from ftkit.data.split import asked, leaks
 from ftkit.data.synth import (CONTROL, Candidate, Nearest, OutputSpace, Screen, SyntheticDataRequest, SyntheticDataService, asking, bad_form, balance, copied, coverage, distinct,
@@ -23,6 +24,13 @@ def shop(agent, n=30):
 def ask(text, label, k=0): return InstructionExample('Route.', text, label, dict(span_id=f's{k}'))
 at = lambda: as_time('2026-02-01T00:00:00Z')
 make = lambda seeds, n=20, evaluation=(), **kw: SyntheticDataService(clock=at).generate(SyntheticDataRequest('routing', n, **kw), seeds, evaluation)
+
+@pytest.fixture(scope='module', autouse=True)
+def home_of_its_own(tmp_path_factory):
+    "What is generated here is known here alone: other tests train on the shop"
+    with pytest.MonkeyPatch.context() as m:
+        m.setenv('FTKIT_HOME', str(tmp_path_factory.mktemp('synth')))
+        yield
 
 # --- the whole way
 
@@ -68,7 +76,7 @@ def test_the_same_request_gives_the_same_rows_and_another_seed_others():
 
 def test_the_order_of_hashing_does_not_change_the_rows():
     code = "from tests.test_data_synth import *; print([r.input for r in make(shop('routing')[0])])"
-    outs = {subprocess.run([sys.executable, '-c', code], env={'PYTHONHASHSEED': s, 'PATH': ''}, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=True).stdout for s in ('1', '2')}
+    outs = {subprocess.run([sys.executable, '-c', code], env={'PYTHONHASHSEED': s, 'PATH': '', 'FTKIT_HOME': os.environ['FTKIT_HOME']}, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=True).stdout for s in ('1', '2')}
     assert len(outs)==1
 
 def test_made_rows_do_not_train_before_someone_read_them(tmp_path):
@@ -78,6 +86,15 @@ def test_made_rows_do_not_train_before_someone_read_them(tmp_path):
     with pytest.raises(FtkitError, match='5 of 5 records are synthetic'): require_approved(made, store)
     decide(batch.batch_id, [i.item_id for i in batch.items], 'approve', 'ana', store=store)
     assert require_approved(made, store)==list(made) and {i.label for i in batch.items}<=set(output_space(shop('routing')[0]).labels)
+
+def test_what_was_made_is_known_to_the_gate_from_then_on(fresh_home, tmp_path):
+    seeds, store = shop('routing')[0], ApprovalStore(f'sqlite:///{tmp_path}/a.db')
+    made = make(seeds, 3)
+    for one in (make(seeds, 3), SyntheticDataService(at, record=partial(record_generated, store=store)).generate(SyntheticDataRequest('routing', 3), seeds)): assert list(one)==list(made)
+    liars = [replace(r, metadata={**r.metadata, 'synthetic': False, 'span_id': seeds[0].spans[0]}) for r in made]
+    for where in (None, store):
+        with pytest.raises(FtkitError, match='3 of 3 records are synthetic and not approved as they are.*in no batch'): require_approved(liars, where)
+    assert require_approved(seeds, store)==list(seeds)
 
 def test_one_hundred_thousand_evaluation_rows_do_not_slow_it_down():
     seeds, _ = shop('routing')

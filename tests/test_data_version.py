@@ -121,6 +121,34 @@ def test_an_id_can_be_shortened_while_it_is_clear(saved):
         with pytest.raises(FtkitError, match='dataset version'): load_version(bad, root)
     with pytest.raises(FtkitError, match='none yet'): load_version('ds-1', root/'empty')
 
+def test_a_version_of_another_tenant_looks_like_one_that_does_not_exist(tmp_path):
+    of = {t: save_version(ROWS, source=dict(tenant_id=t), root=tmp_path).id for t in ('acme', 'globex')}
+    by_hand = save_version(ROWS, root=tmp_path).id
+    said = lambda name, tenant: str(pytest.raises(FtkitError, load_version, name, tmp_path, tenant_id=tenant).value)
+    assert len({*of.values(), by_hand})==3
+    for name in (of['globex'], of['globex'][:9], by_hand, 'ds-000000000000'):
+        assert f"there is no dataset {name!r} for tenant 'acme'; stored for it: {of['acme']}." in said(name, 'acme')
+    assert said(of['globex'], 'acme').replace(of['globex'], '')==said('ds-000000000000', 'acme').replace('ds-000000000000', ''), 'the answer tells whether the id exists'
+    for tenant,mine in (('acme', of['acme']), ('default', by_hand)):
+        for start in (mine, mine[:9], 'ds-'): assert load_version(start, tmp_path, tenant_id=tenant).id==mine, 'shortened, it is looked for among one\'s own'
+    assert load_version(of['globex'], tmp_path).id==of['globex']
+
+def test_a_version_given_to_another_tenant_by_hand_is_noticed(tmp_path):
+    v = save_version(ROWS, source=dict(tenant_id='globex'), root=tmp_path)
+    path = v.path/'manifest.json'
+    path.write_text(path.read_text().replace('globex', 'acme'))
+    with pytest.raises(FtkitError, match='its name does not fit its content'): load_version(v.id, tmp_path, tenant_id='acme')
+    path.write_text('{')
+    with pytest.raises(FtkitError, match='there is no dataset'): load_version(v.id, tmp_path, tenant_id='acme')
+
+def test_two_tenants_may_have_a_user_of_the_same_name(tmp_path):
+    of = {t: save_version(ROWS, source=dict(tenant_id=t), root=tmp_path).id for t in ('acme', 'globex')}
+    user = ROWS[0].metadata['user_id']
+    assert {u['dataset'] for u in find_usage(user_id=user, root=tmp_path)}==set(of.values())
+    assert [u['dataset'] for u in find_usage(user_id=user, root=tmp_path, tenant_id='acme')]==[of['acme']]
+    assert list(forget(user, root=tmp_path, tenant_id='acme').drafts)==[of['acme']]
+    assert [r['id'] for r in list_versions(tmp_path, 'acme')]==[of['acme']]
+
 def test_a_crash_while_saving_leaves_nothing(tmp_path, monkeypatch):
     import pyarrow.parquet as pq
     real, written = pq.write_table, []

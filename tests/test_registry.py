@@ -108,6 +108,16 @@ def test_one_adapter_under_two_names_is_kept_once(registry, folder):
     a, b = add(registry, folder), add(registry, folder, name='other', tenant='globex')
     assert a!=b and registry.get_adapter(a).adapter_path==registry.get_adapter(b).adapter_path
 
+def test_the_same_files_for_another_agent_are_a_second_record(registry, folder):
+    a = add(registry, folder, run_id='run-1')
+    b = add(registry, folder, run_id='run-1', agent_type='billing')
+    assert a!=b and [(r.version, r.agent_type) for r in registry.list_adapters('acme')]==[('1.0.0', 'routing'), ('1.0.1', 'billing')]
+    for version in (None, '1.0.1'): assert add(registry, folder, version, run_id='run-1', agent_type='billing')==b, 'asking again finds it'
+    assert add(registry, folder, run_id='run-1')==a
+    with pytest.raises(FtkitError, match="version 1.0.0 that answers for 'routing', not for 'billing'.*version=None"): add(registry, folder, '1.0.0', agent_type='billing')
+    registry.activate_adapter(b)
+    assert registry.get_active_adapter('acme', 'routing') is None and registry.get_active_adapter('acme', 'billing').id==b
+
 @pytest.mark.parametrize('version, after', [('1', '2'), ('v9', 'v10'), ('2024.12.31', '2024.12.32'), ('1.0.0-rc.1', '1.0.0-rc.2')])
 def test_the_next_version_counts_up_the_last_number(version, after): assert next_version(version)==after
 

@@ -5,6 +5,7 @@ import pytest
 
 from ftkit.core import FtkitError, InstructionExample
 from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore, decide, record_hash, require_approved
+from ftkit.data.extract import pull
 from ftkit.data.synth import SyntheticDataService
 from ftkit.samples import telemetry
 from ftkit.select import AwaitingApproval, TrainingMethodSelector, batch_name, require
@@ -108,6 +109,24 @@ def test_what_was_turned_down_does_not_come_back_in_another_batch(tmp_path, stor
     with pytest.raises(AwaitingApproval): ask(selector(store), provider(44)) # a few more judged calls: other seeds, another batch
     newer = store.load(store.batches()[0])
     assert len(store.batches())==2 and newer.context['rounds']==1 and not bad & {i.record.input for i in newer.items}
+
+def test_tenants_with_the_same_traces_have_a_batch_each(shop, store):
+    def asking(tenant): return asyncio.run(selector(store).prepare(found['examples'], found['pairs'], 'routing', tenant_id=tenant))
+    found = asyncio.run(pull(shop, 'shop', 'routing')).sets
+    for tenant in ('acme', 'globex', 'acme'):
+        with pytest.raises(AwaitingApproval): asking(tenant)
+    theirs, ours = (store.load(b) for b in store.batches())
+    assert len(store.batches())==2 and (ours.context['tenant_id'], theirs.context['tenant_id'])==('acme', 'globex')
+    records = reading(store, lambda n: 'approve', theirs.batch_id).records
+    assert require_approved(records, store, 'globex')==records
+    with pytest.raises(FtkitError, match="not approved as they are for tenant 'acme'"): require_approved(records, store, 'acme')
+    with pytest.raises(AwaitingApproval): asking('acme')
+    assert asking('globex')[0].recommended_method=='sft'
+
+def test_a_batch_that_names_no_tenant_is_gone_on_with(shop, store):
+    with pytest.raises(AwaitingApproval): asyncio.run(selector(store).prepare(*(asyncio.run(pull(shop, 'shop', 'routing')).sets[k] for k in ('examples', 'pairs')), 'routing'))
+    reading(store, lambda n: 'approve')
+    assert ask(selector(store), shop)[0].recommended_method=='sft' and store.load(store.batches()[0]).context['tenant_id']=='default'
 
 def test_seeds_that_give_nothing_more_are_an_error_that_counts(store):
     few = [InstructionExample('Route.', f'where is my {thing}', 'delivery', dict(span_id=thing)) for thing in ('parcel', 'teapot')]

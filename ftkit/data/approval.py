@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['SHOWN', 'ANSWERS', 'KINDS', 'ACTIONS', 'OUTCOMES', 'STATUSES', 'VIEWS', 'SORTS', 'record_hash', 'edited', 'as_record',
            'check_id', 'ReviewItem', 'restated', 'ApprovalBatch', 'Decision', 'push', 'replay', 'outcome', 'settle',
-           'pending', 'cleared', 'edit_pairs', 'tally', 'check_decision', 'admit', 'ApprovalStore', 'decide',
-           'last_step', 'undo', 'approved_records', 'in_kernel', 'ApprovalOrchestrator', 'require_approved',
-           'needs_reader', 'reserve', 'agreement', 'ReviewQueue', 'open_queue', 'terminal_page', 'review',
-           'annotations', 'send_decisions']
+           'pending', 'cleared', 'edit_pairs', 'tally', 'check_decision', 'admit', 'text_hash', 'check_resubmission',
+           'edits_of', 'ApprovalStore', 'decide', 'last_step', 'undo', 'approved_records', 'in_kernel',
+           'ApprovalOrchestrator', 'record_generated', 'generated_rows', 'verdicts', 'approval_of', 'of_tenant',
+           'unapproved', 'require_approved', 'needs_reader', 'reserve', 'agreement', 'ReviewQueue', 'open_queue',
+           'terminal_page', 'review', 'annotations', 'send_decisions']
 
 # %% ../../nbs/27_data.approval.ipynb #d76e2e8e
 import asyncio, json, os, sys, uuid
@@ -290,11 +291,12 @@ _items = sa.Table('approval_items', _meta, _key('batch_id'), _key('item_id'), sa
 _log = sa.Table('approval_decisions', _meta, sa.Column('seq', sa.Integer, primary_key=True, autoincrement=True), sa.Column('batch_id', sa.String(200)),
     *(sa.Column(n, sa.String(200)) for n in ('item_id', 'action', 'reviewer', 'item_hash', 'at', 'step')), sa.Column('edited', sa.Text), sa.Column('reason', sa.Text),
     sa.Column('tags', sa.Text), sa.Column('seconds', sa.Float), sa.Index('approval_decisions_of', 'batch_id', 'item_id'), sqlite_autoincrement=True)
+_generated = sa.Table('approval_generated', _meta, sa.Column('texts', sa.String(64), primary_key=True), sa.Column('at', sa.String(40)))
 _held = sa.Table('approval_reservations', _meta, _key('batch_id'), _key('item_id'), _key('reviewer'), sa.Column('until', sa.String(40)))
 
 # %% ../../nbs/27_data.approval.ipynb #60bccbe5
 class _Connected:
-    "A database with the four tables in it."
+    "A database with the five tables in it."
     def __init__(self,
         url:str|None=None, # sqlite:///file.db or postgresql://user@host/name; None for `FTKIT_DATABASE_URL`, else a file under home
         clock=now, # for the times that are written
@@ -311,6 +313,27 @@ class _Connected:
         "A transaction."
         return transaction(self.engine, what='the approvals')
 
+# %% ../../nbs/27_data.approval.ipynb #dcbdb669
+def text_hash(
+    record, # any record
+) -> str: # 32 hex digits
+    "The name of a record's texts, whatever its metadata says."
+    return record_hash(replace(record, metadata={}))
+
+def _known(c, column, hashes, *conditions):
+    "Which of these hashes a column holds."
+    hashes, found = list(hashes), set()
+    for n in range(0, len(hashes), 500):
+        found |= set(c.scalars(sa.select(column).where(column.in_(hashes[n:n+500]), *conditions)))
+    return found
+
+def _add_generated(c, records, at):
+    "Remember the texts of generated records, each once."
+    hashes = dict.fromkeys(map(text_hash, records))
+    known = _known(c, _generated.c.texts, hashes)
+    new = [dict(texts=h, at=at) for h in hashes if h not in known]
+    if new: c.execute(sa.insert(_generated), new)
+
 # %% ../../nbs/27_data.approval.ipynb #8fe84be8
 def _ascii(value): return json.dumps(plain(value), sort_keys=True)
 
@@ -323,21 +346,49 @@ def _row_item(r):
     return ReviewItem(r.item_id, as_record({**body['record'], 'kind': body['kind']}), body['confidence'], body['label'])
 
 # %% ../../nbs/27_data.approval.ipynb #e54b062b
+def check_resubmission(
+    stored:ApprovalBatch, # what the database has under this id; its items are not looked at
+    given:ApprovalBatch, # what is submitted
+    decided:bool, # has anybody decided on one of its items?
+):
+    "Refuse a submission that asks less of reviewers than they were asked so far."
+    wrong = _less_asked(stored, given, decided)
+    if wrong: raise FtkitError(f'batch {given.batch_id} {wrong}, or submit these records under another batch_id')
+
+def _less_asked(stored, given, decided):
+    owner, tenant = stored.context.get('tenant_id'), given.context.get('tenant_id')
+    labels = stored.context.get('labels')
+    if owner and tenant!=owner: return f'is not a batch of tenant {tenant!r}; give the tenant_id it was submitted for'
+    if decided and given.reviewers<stored.reviewers:
+        return (f'has decisions, made for reviewers={stored.reviewers}, and reviewers={given.reviewers} would ask less; '
+                f'submit it with reviewers={stored.reviewers} or more')
+    if decided and labels and not given.context.get('labels'):
+        return f'has decisions, made for answers among {", ".join(labels)}; submit it with its labels'
+
 class _Batches(_Connected):
     "Batches in and out."
     def save(self, batch:ApprovalBatch) -> ApprovalBatch:
         "Store a batch, or bring a stored one up to date."
         of = _items.c.batch_id==batch.batch_id
-        head = dict(reviewers=batch.reviewers, context=_ascii(batch.context))
         with self.write() as c:
-            if not c.execute(sa.update(_batches).where(_batches.c.batch_id==batch.batch_id).values(**head)).rowcount:
-                c.execute(sa.insert(_batches).values(batch_id=batch.batch_id, at=self.clock().isoformat(), **head))
+            self._save_head(c, batch)
             old = {r.item_id: r for r in c.execute(sa.select(_items.c.item_id, _items.c.position, _items.c.body).where(of))}
             new = [_item_row(batch.batch_id, old[i.item_id].position if i.item_id in old else len(old)+n, i) for n,i in enumerate(batch.items)]
             changed = [r for r in new if r['item_id'] not in old or r['body']!=old[r['item_id']].body]
             for r in changed: c.execute(sa.delete(_items).where(of, _items.c.item_id==r['item_id']))
             if changed: c.execute(sa.insert(_items), changed)
+            made = [i.record for i in batch.items if i.record.metadata.get('synthetic')]
+            _add_generated(c, made, self.clock().isoformat())
         return self.load(batch.batch_id)
+
+    def _save_head(self, c, batch):
+        this = _batches.c.batch_id==batch.batch_id
+        head = dict(reviewers=batch.reviewers, context=_ascii(batch.context))
+        if c.execute(sa.select(_batches).where(this)).first() is None:
+            return c.execute(sa.insert(_batches).values(batch_id=batch.batch_id, at=self.clock().isoformat(), **head))
+        said = c.execute(sa.select(_log.c.seq).where(_log.c.batch_id==batch.batch_id).limit(1)).first()
+        check_resubmission(self._read(c, batch.batch_id, []), batch, decided=said is not None)
+        c.execute(sa.update(_batches).where(this).values(**head))
 
     def _read(self, c, batch_id, item_ids=None):
         head = c.execute(sa.select(_batches).where(_batches.c.batch_id==batch_id)).first()
@@ -361,6 +412,16 @@ def _row_decision(r):
     return Decision(**{f.name: json.loads(getattr(r, f.name)) if f.name in _WORDS else getattr(r, f.name) for f in fields(Decision)})
 
 # %% ../../nbs/27_data.approval.ipynb #5c9b51da
+def edits_of(
+    batch:ApprovalBatch,
+    decisions, # about its items
+    known=(), # `text_hash` of generated rows
+) -> list: # of records
+    "The examples and pairs that edits of generated items come to."
+    items = {i.item_id: i for i in batch.items if i.record.metadata.get('synthetic') or text_hash(i.record) in known}
+    made = [restated(items[d.item_id], 'edited', d.edited) for d in decisions if d.action=='edit' and d.item_id in items]
+    return [r for i in made for r in (i.result, *edit_pairs(replace(batch, items=[i])))]
+
 class ApprovalStore(_Batches):
     "Batches, decisions and reservations in one database."
     def _decisions(self, c, batch_id, item_ids=None):
@@ -373,9 +434,12 @@ class ApprovalStore(_Batches):
         wanted, at, step = list(wanted), self.clock().isoformat(), uuid.uuid4().hex[:16]
         ids = list({d.item_id for d in wanted})
         with self.write() as c:
-            new = admit(self._read(c, batch_id, ids), self._decisions(c, batch_id, ids), wanted)
+            batch = self._read(c, batch_id, ids)
+            new = admit(batch, self._decisions(c, batch_id, ids), wanted)
             new = [replace(d, at=d.at or at, step=d.step or step) for d in new]
             if new: c.execute(sa.insert(_log), [_decision_row(batch_id, d) for d in new])
+            known = _known(c, _generated.c.texts, [text_hash(i.record) for i in batch.items])
+            _add_generated(c, edits_of(batch, new, known), at)
             done = [(_held.c.batch_id==batch_id) & (_held.c.item_id==d.item_id) & (_held.c.reviewer==d.reviewer) for d in new[:500]]
             if done: c.execute(sa.delete(_held).where(sa.or_(*done)))
         return new
@@ -470,41 +534,94 @@ class ApprovalOrchestrator:
         return batch
 
 # %% ../../nbs/27_data.approval.ipynb #336c6483
-def _allowed(batch): return {record_hash(r) for r in (*cleared(batch), *edit_pairs(batch))}
+def record_generated(
+    records, # rows that a generator made
+    store:ApprovalStore|None=None, # None for the default database
+) -> list: # the same rows
+    "Remember rows as generated, by their texts."
+    records, store = list(records), store or ApprovalStore()
+    with store.write() as c: _add_generated(c, records, store.clock().isoformat())
+    return records
 
-def _made_up(store, hashes):
-    found = set()
-    with store.read() as c:
-        for n in range(0, len(hashes), 500):
-            q = sa.select(_items.c.hash).where(_items.c.hash.in_(hashes[n:n+500]), _items.c.synthetic)
-            found |= set(c.scalars(q))
-    return found
+def generated_rows(
+    records, # any records
+    store:ApprovalStore|None=None, # None for the default database
+) -> list: # positions in `records`
+    "Which of these records a generator made, as far as the database or the record itself says so."
+    names, texts = [record_hash(r) for r in records], [text_hash(r) for r in records]
+    with (store or ApprovalStore()).read() as c:
+        known = _known(c, _generated.c.texts, texts) | _known(c, _items.c.hash, names, _items.c.synthetic)
+    return [n for n,r in enumerate(records) if r.metadata.get('synthetic') or texts[n] in known or names[n] in known]
 
 # %% ../../nbs/27_data.approval.ipynb #c8bd02c1
+def verdicts(
+    batch:ApprovalBatch, # as `settle` gives it
+) -> dict: # (item id, content hash) -> whether people let this content through there
+    "What a batch says about contents."
+    passed = [(r.metadata['approval']['item_id'], record_hash(r)) for r in (*cleared(batch), *edit_pairs(batch))]
+    return {(i.item_id, i.hash): False for i in batch.items} | dict.fromkeys(passed, True)
+
+def approval_of(
+    record, # any record
+) -> tuple: # batch id and item id; both `None` where the record names none
+    "The item that a record says it was approved as."
+    note = record.metadata.get('approval')
+    if not isinstance(note, dict) or not {'batch_id', 'item_id'}<=set(note): return None, None
+    return str(note['batch_id']), str(note['item_id'])
+
+# %% ../../nbs/27_data.approval.ipynb #b66d9b8d
+def of_tenant(
+    batch:ApprovalBatch,
+    tenant_id:str|None, # None asks nothing
+) -> bool:
+    "May an approval of this batch count for a tenant?"
+    return tenant_id is None or batch.context.get('tenant_id') in (None, tenant_id)
+
+def unapproved(
+    records, # generated rows
+    store:ApprovalStore, # where people decided
+    tenant_id:str|None=None, # whose rows they are
+) -> dict: # position in `records` -> the batches where it is rejected or open
+    "Which of these generated rows were not let through by people, and where to decide on them."
+    named = {approval_of(r)[0] for r in records}
+    batches = [store.load(b) for b in store.batches() if b in named or None in named]
+    said = {b.batch_id: verdicts(b) for b in batches if of_tenant(b, tenant_id)}
+    anywhere = {}
+    for batch_id,table in said.items():
+        for (_,name),ok in table.items(): anywhere.setdefault(name, []).append((batch_id, ok))
+    asked = {n: _said_of(r, said, anywhere) for n,r in enumerate(records)}
+    return {n: [b for b,ok in answers if not ok] for n,answers in asked.items() if not answers or not all(ok for _,ok in answers)}
+
+def _said_of(record, said, anywhere): # (batch id, was it let through there) for each place that counts
+    (batch_id, item_id), name = approval_of(record), record_hash(record)
+    if batch_id is None: return anywhere.get(name, [])
+    return [(batch_id, said.get(batch_id, {}).get((item_id, name), False))]
+
 def require_approved(
     records, # any records
     store:ApprovalStore|None=None, # None for the default database
+    tenant_id:str|None=None, # whose records they are; None asks nothing
 ) -> list: # the same records
     "Refuse records that were made up and not approved, by their content."
     records = list(records)
-    names = {n: record_hash(r) for n,r in enumerate(records)}
-    suspects = {n for n,r in enumerate(records) if r.metadata.get('synthetic')}
-    if not suspects and not any(not r.spans for r in records): return records
+    if not records: return records
     store = store or ApprovalStore()
-    known = _made_up(store, [names[n] for n,r in enumerate(records) if not r.spans])
-    open_ = suspects | {n for n,r in enumerate(records) if not r.spans and names[n] in known}
-    for batch_id in store.batches():
-        if not open_: break
-        allowed = _allowed(store.load(batch_id))
-        open_ = {n for n in open_ if names[n] not in allowed}
-    if open_: raise FtkitError(_refusal(records, sorted(open_), names))
+    made = generated_rows(records, store)
+    where = unapproved([records[n] for n in made], store, tenant_id) if made else {}
+    if where: raise FtkitError(_refusal(records, {made[n]: batches for n,batches in where.items()}, tenant_id))
     return records
 
 # %% ../../nbs/27_data.approval.ipynb #3484c55f
-def _refusal(records, open_, names):
-    some = '; '.join(f'row {n} {clip(records[n].prompt, 40)!r} ({names[n][:12]})' for n in open_[:3])
-    more = f' and {len(open_)-3} more' if len(open_)>3 else ''
-    return f'{len(open_)} of {len(records)} records are synthetic and not approved as they are: {some}{more}. Review them (`ftkit review`), or leave them out.'
+def _refusal(records, where, tenant_id):
+    "The message about rows that are not approved; `where` maps a position to batches."
+    about = lambda r: f'{clip(r.prompt, 40)!r} ({record_hash(r)[:12]})'
+    place = lambda ids: f'in batch {", ".join(dict.fromkeys(ids))}' if ids else 'in no batch'
+    some = '; '.join(f'row {n} {about(records[n])}, {place(ids)}' for n,ids in list(where.items())[:3])
+    more = f' and {len(where)-3} more' if len(where)>3 else ''
+    whose = f' for tenant {tenant_id!r}' if tenant_id else ''
+    return (f'{len(where)} of {len(records)} records are synthetic and not approved as they are{whose}: {some}{more}. '
+            'A generated row is known by its content, whatever its metadata says. Approve it there (`ftkit review BATCH`), '
+            'submit it where no batch has it (`ApprovalStore().save(ApprovalBatch.of(rows))`), or leave it out.')
 
 # %% ../../nbs/27_data.approval.ipynb #487ad8e8
 def needs_reader(

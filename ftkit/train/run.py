@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..core import FtkitError, collector_waits, read_json, write_json
 from ..data.approval import require_approved
-from ..data.version import load_version
+from ..data.version import load_version, owner_of
 from ..models import Model, best_dtype, load_base
 from ..passport import write_passport
 from ..plan import OrchestrationConfig, fits, memory_mb
@@ -94,7 +94,8 @@ def training_data(
     fit = FIT.get(kind, 'ftkit.train.preflight:fit_rows')
     for name,side in (('training', version.train), ('validation', version.validation)):
         few = dict(most_lost=.5) if name=='validation' and kind!='triplets' else {}
-        fitted = resolve(fit)(require_approved(side.get(kind, [])), tokenizer, job.max_length, **few)
+        rows = require_approved(side.get(kind, []), tenant_id=owner_of(version.path))
+        fitted = resolve(fit)(rows, tokenizer, job.max_length, **few)
         sides.append(fitted.kept)
         notes += [*fitted.notes(f'{name}, {kind}'), *length_notes(fitted.kept)]
     return *sides, notes
