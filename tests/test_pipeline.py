@@ -7,10 +7,10 @@ import pytest
 from transformers import Trainer
 
 from ftkit import pipeline
-from ftkit.core import FtkitError, read_json
-from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore, decide
+from ftkit.core import FtkitError, InstructionExample, read_json
+from ftkit.data.approval import ApprovalBatch, ApprovalOrchestrator, ApprovalStore, decide
 from ftkit.data.synth import SyntheticDataService
-from ftkit.data.version import load_version
+from ftkit.data.version import load_version, save_version
 from ftkit.pipeline import FinetuningOrchestrator, curate, divide, extract, finetune, finetune_sync, stored
 from ftkit.experiment import get_experiment_details
 from ftkit.models import load
@@ -71,6 +71,18 @@ def test_a_dataset_of_another_tenant_is_refused(exports, tmp_path):
         with pytest.raises(FtkitError, match=f"there is no dataset '{name}' for tenant 'acme'"): stored(config('acme', dataset=name))
     with pytest.raises(FtkitError, match="for tenant 'acme'"): finetune_sync(config=config('acme', dataset=theirs), say=quietly)
     assert not list((tmp_path/'out').rglob('adapter*'))
+
+def test_training_counts_the_approvals_of_its_tenant_alone(fresh_home):
+    from transformers import AutoTokenizer
+    from ftkit.train.run import TrainJob, training_data
+    store, made = ApprovalStore(), InstructionExample('Route.', 'where is it', 'delivery', dict(synthetic=True))
+    batch = store.save(ApprovalBatch.of([made], tenant_id='globex'))
+    rows = decide(batch.batch_id, batch.items[0].item_id, 'approve', 'mara', store=store).records
+    def training(tenant):
+        version = save_version(dict(train={'examples': rows}, validation={'examples': []}, test={'examples': []}), dict(tenant_id=tenant))
+        return training_data(TrainJob('sft', str(version.path), 'not read', 1024), 'examples', AutoTokenizer.from_pretrained(random_base()))
+    with pytest.raises(FtkitError, match="not approved as they are for tenant 'acme'"): training('acme')
+    assert [r.text() for r in training('globex')[0]]==[made.text()]
 
 def test_the_stored_version_says_what_became_of_spans_and_annotations(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path))
@@ -243,7 +255,7 @@ def test_too_little_data_waits_for_a_person_and_then_trains_on_what_that_person_
     first = finetune_sync(**parts, **plan(tmp_path/'out', project=project, min_sft_examples=45, test_set_size=4))
     assert first.status=='awaiting approval' and 'ftkit review' in first.reason and first.adapter_path is None
     batch = store.load(store.batches()[0])
-    assert {i.record.output for i in batch.items}<=set(batch.context['labels']) and len(batch.context['labels'])>2 and 'routing' in batch.context['guidelines']
+    assert batch.context['tenant_id']=='acme' and {i.record.output for i in batch.items}<=set(batch.context['labels']) and len(batch.context['labels'])>2 and 'routing' in batch.context['guidelines']
     again = finetune_sync(resume=first.run, **parts)
     assert again.status=='awaiting approval' and again.run==first.run and store.batches()==[batch.batch_id]
     decide(batch.batch_id, [i.item_id for i in batch.items], 'reject', 'mara', store=store)
