@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['WANTED', 'WINDOWS', 'check_folder', 'cached', 'from_hub', 'resolve_base', 'cpu_dtype', 'best_device', 'best_dtype',
-           'quietly', 'Model', 'load_base', 'adapter_file', 'check_keys', 'add_adapter', 'check_files', 'load',
-           'base_only', 'effect', 'render', 'to_ids', 'closing_id', 'answer_ids', 'check_fits', 'padded',
+           'UntilLast', 'quietly', 'Model', 'load_base', 'adapter_file', 'check_keys', 'add_adapter', 'check_files',
+           'load', 'base_only', 'effect', 'render', 'to_ids', 'closing_id', 'answer_ids', 'check_fits', 'padded',
            'position_limit', 'batches_of', 'accepted', 'shared_prefix', 'Trie', 'trie_of', 'tree_inputs',
            'window_limits', 'why_not_whole', 'why_plain', 'LabelScores', 'score_labels', 'answer_logprobs', 'generate',
            'check_modules', 'beside', 'check_filled', 'load_embedder', 'embed']
 
 # %% ../nbs/33_models.ipynb #288a1cd9
-import copy, inspect, re, sys, warnings
-from contextlib import contextmanager
+import copy, inspect, re, sys, threading, warnings
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,22 +105,53 @@ def best_dtype(
     return cpu_dtype(torch.cpu.get_capabilities() if device=='cpu' and hasattr(torch.cpu, 'get_capabilities') else {})
 
 # %% ../nbs/33_models.ipynb #006fdfca
+class UntilLast:
+    "A change of the process that is undone when the last of those who asked for it leaves."
+    def __init__(self, change): # (undo, first): makes the change, and puts on the stack `undo` what takes it back
+        self.change, self.undo, self.lock, self.inside = change, ExitStack(), threading.Lock(), 0
+    def __enter__(self):
+        with self.lock:
+            self.change(self.undo, not self.inside)
+            self.inside += 1
+    def __exit__(self, *error):
+        with self.lock:
+            self.inside -= 1
+            if not self.inside: self.undo.close()
+
+# %% ../nbs/33_models.ipynb #2ef42d31
+def _bars():
+    "For each library: are its progress bars shown, and how to hide and show them."
+    import huggingface_hub.utils as hub
+    from transformers.utils import logging
+    def show():
+        alone = hub.are_progress_bars_disabled()
+        logging.enable_progress_bar()
+        if alone: hub.disable_progress_bars()
+    yield not hub.are_progress_bars_disabled(), hub.disable_progress_bars, hub.enable_progress_bars
+    yield logging.is_progress_bar_enabled(), logging.disable_progress_bar, show
+    if tables := sys.modules.get('datasets'): yield not tables.are_progress_bars_disabled(), tables.disable_progress_bars, tables.enable_progress_bars
+
+def _ignore_remarks():
+    warnings.simplefilter('ignore', FutureWarning)
+    warnings.filterwarnings('ignore', category=UserWarning, module='(torch|trl|transformers|peft)')
+
+def _hush(undo, first):
+    if first:
+        undo.enter_context(warnings.catch_warnings())
+        _ignore_remarks()
+    for shown,hide,show in _bars():
+        if not shown: continue
+        hide()
+        undo.callback(show)
+
+_hushed = UntilLast(_hush)
+
 @contextmanager
 def quietly():
     "Without the progress bars and deprecation remarks of the libraries underneath."
-    from transformers.utils import logging
-    shown, tables = logging.is_progress_bar_enabled(), sys.modules.get('datasets') # not imported for its bars alone
-    filled = tables and not tables.are_progress_bars_disabled()
-    logging.disable_progress_bar()
-    if tables: tables.disable_progress_bars()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', FutureWarning)
-            warnings.filterwarnings('ignore', category=UserWarning, module='(torch|trl|transformers|peft)')
-            yield
-    finally:
-        if shown: logging.enable_progress_bar()
-        if filled: tables.enable_progress_bars()
+    with _hushed, warnings.catch_warnings():
+        _ignore_remarks()
+        yield
 
 # %% ../nbs/33_models.ipynb #d322b192
 @dataclass(frozen=True)

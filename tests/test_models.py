@@ -1,5 +1,6 @@
 "What a page of friendly models does not show: other architectures, damaged adapters, unreachable hubs, odd tokenizers."
-import json, shutil
+import json, shutil, threading, time, warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -324,3 +325,70 @@ def test_an_embedding_model_computes_in_32_bits_on_a_processor_however_it_is_sto
     from ftkit.tiny import tiny_base
     assert json.loads((tiny_base()/'config.json').read_text())['dtype']=='bfloat16'
     assert str(M.load_embedder(tiny_base(), device='cpu').dtype)=='torch.float32'
+
+# the switches of the libraries
+
+def bars():
+    "Which libraries show progress bars"
+    import datasets
+    import huggingface_hub.utils as hub
+    from transformers.utils import logging
+    return logging.is_progress_bar_enabled(), not hub.are_progress_bars_disabled(), not datasets.are_progress_bars_disabled()
+
+@pytest.fixture(params=['all shown', 'hub hidden', 'transformers hidden', 'datasets hidden'])
+def switches(request):
+    "The bars as somebody wants them; as they were, after the test"
+    import datasets
+    import huggingface_hub.utils as hub
+    from transformers.utils import logging
+    before = bars()
+    def put(transformers, hubs, tables):
+        (logging.enable_progress_bar if transformers else logging.disable_progress_bar)()
+        (hub.enable_progress_bars if hubs else hub.disable_progress_bars)()
+        (datasets.enable_progress_bars if tables else datasets.disable_progress_bars)()
+    put(request.param!='transformers hidden', request.param!='hub hidden', request.param!='datasets hidden')
+    yield bars()
+    put(*before)
+
+def test_quiet_gives_back_what_it_found_also_nested_and_after_an_error(switches):
+    filters = warnings.filters[:]
+    with pytest.raises(ZeroDivisionError):
+        with M.quietly():
+            with M.quietly(): assert bars()==(False, False, False)
+            assert bars()==(False, False, False)
+            warnings.warn('make way', FutureWarning, stacklevel=1)
+            raise ZeroDivisionError
+    assert bars()==switches and warnings.filters==filters
+
+def test_the_one_who_leaves_last_gives_back_what_the_first_one_found(switches):
+    filters, entered, left = warnings.filters[:], threading.Event(), threading.Event()
+    seen = []
+    def second():
+        with M.quietly():
+            entered.set()
+            assert left.wait(20)
+            with warnings.catch_warnings(record=True) as told: warnings.warn('make way', FutureWarning, stacklevel=1)
+            seen.append((bars(), told))
+    with M.quietly():
+        other = threading.Thread(target=second)
+        other.start()
+        assert entered.wait(20)
+    left.set()
+    other.join()
+    assert seen==[((False, False, False), [])] and bars()==switches and warnings.filters==filters
+
+def test_many_threads_in_any_order_leave_the_switches_as_they_were(switches):
+    filters = warnings.filters[:]
+    def work(n):
+        for k in range(20):
+            with M.quietly():
+                with M.quietly(): time.sleep(.0001*((n*k)%3))
+    with ThreadPoolExecutor(6) as pool: list(pool.map(work, range(6)))
+    assert bars()==switches and warnings.filters==filters
+
+def test_quiet_inside_a_record_of_warnings_keeps_them_out_of_it_as_long_as_it_lasts():
+    with M.quietly(), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        with M.quietly(): warnings.warn('make way', FutureWarning, stacklevel=1)
+        warnings.warn('version 7 is near', FutureWarning, stacklevel=1)
+    assert [str(w.message) for w in told]==['version 7 is near'], 'the remarks of somebody else stayed off'
