@@ -22,7 +22,7 @@ def precision(a, report):
     from ftkit.train.base import with_lora
     torch.manual_seed(0)
     config = OrchestrationConfig(tenant_id='benchmark', project='machine', model_type='llm', agent_type='any', target_modules='all-linear')
-    model, _ = with_lora(load_base(tiny_base(), dtype='float32', device='cpu').model, config)
+    model, _ = with_lora(load_base(tiny_base(), dtype='float32', device='cpu').model, config.adapter)
     ids, half = torch.randint(4, model.config.vocab_size, (a.batch, a.tokens)), best_dtype('cpu')=='bfloat16'
     def steps(bf16):
         for _ in range(a.steps):

@@ -81,7 +81,7 @@ def fresh(folder):
     from ftkit.models import load_base
     from ftkit.train.base import with_lora
     torch.manual_seed(0)
-    return with_lora(load_base(folder, dtype='float32', device='cpu').model, plan())[0]
+    return with_lora(load_base(folder, dtype='float32', device='cpu').model, plan().adapter)[0]
 
 
 @cache
@@ -121,15 +121,16 @@ def sft_trainer(model, records, **more):
 def dpo_trainer(model, records, **more):
     "TRL's DPO trainer as it comes, for pairs that are tokens already."
     from trl import DPOConfig
-    from ftkit.train.dpo import dpo_columns, prepared_trainer
+    from ftkit.train.dpo import dpo_columns
+    from ftkit.train.trl import pair_trainer
     args = DPOConfig(str(place()), **trl_arguments(**more))
-    return prepared_trainer()(model=model, args=args, processing_class=tokenizer(), train_dataset=dpo_columns(records, tokenizer()))
+    return pair_trainer()(model=model, args=args, processing_class=tokenizer(), train_dataset=dpo_columns(records, tokenizer()))
 
 
 def our_sft_trainer(model, records, batch=8, worth=.8, random_batches=False, **more):
     "The trainer that `train_sft_rows` makes; with `worth=0` every row by itself, or with TRL's random batches."
     import torch
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig
     from ftkit.shared import IGNORED, collate, share
     from ftkit.train import sft
     from ftkit.train.base import trainer_arguments
@@ -138,8 +139,8 @@ def our_sft_trainer(model, records, batch=8, worth=.8, random_batches=False, **m
         made = collate(share([(r['input_ids'], r['labels']) for r in some], worth), 0)
         return dict(labels=torch.cat([torch.tensor([IGNORED]), made['targets']]), **made)
     kind = sft.shared_trainer()
-    if random_batches: kind = type('RandomBatches', (kind,), dict(_get_train_sampler=SFTTrainer._get_train_sampler))
-    args = SFTConfig(**{**trainer_arguments(plan(batch), place(), len(rows)), **more}, max_length=None, packing=False, dataset_kwargs={'skip_prepare_dataset': True})
+    if random_batches: kind = type('RandomBatches', (kind,), dict(train_sampler=lambda trainer: None))
+    args = SFTConfig(**{**trainer_arguments(plan(batch).train, place(), len(rows)), **more}, max_length=None, packing=False, dataset_kwargs={'skip_prepare_dataset': True})
     return kind(model=model, args=args, processing_class=tokenizer(), data_collator=trees, train_dataset=sft.sft_columns(rows))
 
 
@@ -148,7 +149,7 @@ def our_dpo_trainer(model, records, batch=8, **more):
     from trl import DPOConfig
     from ftkit.train import dpo
     from ftkit.train.base import trainer_arguments
-    args = DPOConfig(**{**trainer_arguments(plan(batch), place(), len(records)), **more}, max_length=None, precompute_ref_log_probs=True, precompute_ref_batch_size=batch)
+    args = DPOConfig(**{**trainer_arguments(plan(batch).train, place(), len(records)), **more}, max_length=None, precompute_ref_log_probs=True, precompute_ref_batch_size=batch)
     return dpo.shared_trainer()(model=model, args=args, processing_class=tokenizer(), data_collator=dpo.pair_collator(0), train_dataset=dpo.dpo_columns(records, tokenizer()))
 
 
@@ -160,7 +161,7 @@ def train(side, kind, folder, records, batch=8, whole=None, model=None):
     began = m.now()
     with quietly():
         if side=='ftkit':
-            got = {'sft': sft.train_sft_rows, 'dpo': dpo.train_dpo_rows}[kind](model, tokenizer(), records, [], plan(batch), where, where/'checkpoints')
+            got = {'sft': sft.train_sft_rows, 'dpo': dpo.train_dpo_rows}[kind](model, tokenizer(), records, [], plan(batch).train, where, where/'checkpoints')
             if got['computation']!='shared': raise AssertionError(got['computation'])
         elif side=='trl': {'sft': sft_trainer, 'dpo': dpo_trainer}[kind](model, records, batch=batch).train()
         else: our_sft_trainer(model, records, batch, 0, side=='random').train()

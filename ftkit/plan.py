@@ -497,18 +497,22 @@ def _unusual(field, value, usual, where):
     return f'{field} is {value:g}; {low:g} to {high:g} is usual for {where} ({why})'
 
 def advice(
-    plan:Plan,
+    train:Train,
+    adapter:Adapter,
     n_params:int, # parameters of the base model
     n_rows:int, # training rows
+    method:str='auto', # its name in the plan
+    filled=(), # fields that nobody decided
 ) -> list: # sentences; empty when all is usual
-    "What is unusual about this plan."
+    "What is unusual about a training."
     usual, where = recommended(n_params, n_rows), f'{n_params/1e6:,.0f}M parameters and {n_rows:,} rows'
-    ignored = {'gradient_accumulation', *plan.filled}
-    if not plan.adapter.use_lora: ignored |= {'lora_r', 'lora_dropout'}
-    if plan.method.name=='sft': ignored.add('beta')
-    values = {k: getattr(plan, k) for k in usual if k not in ignored}
-    lines = [_unusual(k, v, usual, where) for k,v in values.items() if not usual[k][1]<=v<=usual[k][2]]
-    rows = plan.train.batch_size*plan.train.gradient_accumulation
+    ignored = {'gradient_accumulation', *filled}
+    if not adapter.use_lora: ignored |= {'lora_r', 'lora_dropout'}
+    if method=='sft': ignored.add('beta')
+    values = {**vars(train), **vars(adapter)}
+    asked = {k: values[k] for k in usual if k not in ignored}
+    lines = [_unusual(k, v, usual, where) for k,v in asked.items() if not usual[k][1]<=v<=usual[k][2]]
+    rows = train.batch_size*train.gradient_accumulation
     if not 4<=rows<=32: lines.append(f'{rows} rows stand behind a step (batch_size x gradient_accumulation); 4 to 32 is usual')
     return lines
 

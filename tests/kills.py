@@ -25,8 +25,8 @@ def train(folder):
     "Train to the end in this process and leave the adapter's bits"
     folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
-    model, _ = with_lora(deepcopy(BASE.model), CONFIG)
-    result = train_sft_rows(model, BASE.tokenizer, ROWS, [], CONFIG, folder, folder/'checkpoints')
+    model, _ = with_lora(deepcopy(BASE.model), CONFIG.adapter)
+    result = train_sft_rows(model, BASE.tokenizer, ROWS, [], CONFIG.train, folder, folder/'checkpoints')
     torch.save({n: p.detach() for n,p in model.named_parameters() if p.requires_grad}, folder/'final.pt')
     return result
 

@@ -165,17 +165,17 @@ def test_a_name_too_few_or_too_many_is_an_error_that_names_it(tmp_path, bases, k
 PIECE = 'base_model.model.model.layers.0.mlp.down_proj.lora_A.weight'
 @pytest.mark.parametrize('change,said', [(lambda t: t.pop(PIECE), rf'1 missing \({PIECE}\)'), (lambda t: t.update({PIECE.replace('.0.', '.7.'): t[PIECE].clone()}), r'1 unknown \(base_model.model.model.layers.7.mlp')])
 def test_an_adapter_with_a_name_too_few_or_too_many_is_an_error_that_names_it(tmp_path, change, said):
-    with quiet(): model, _ = with_lora(network(random_base()), config())
+    with quiet(): model, _ = with_lora(network(random_base()), config().adapter)
     with pytest.raises(FtkitError, match=said): load_weights(model, checkpoint_of(model, tmp_path/'checkpoint-1', change))
 
 def test_an_adapter_is_not_taken_for_whole_weights_and_the_reverse(tmp_path):
-    with quiet(): lora, _ = with_lora(network(random_base()), config())
+    with quiet(): lora, _ = with_lora(network(random_base()), config().adapter)
     adapter, whole = checkpoint_of(lora, tmp_path/'checkpoint-1'), checkpoint_of(network(random_base()), tmp_path/'checkpoint-2')
     with pytest.raises(FtkitError, match='holds an adapter, and the run trains all weights'): load_weights(network(random_base()), adapter)
     with pytest.raises(FtkitError, match='adapter_config.json is missing'): load_weights(lora, whole)
 
 def test_the_weights_of_the_start_are_put_back_whole(tmp_path):
-    with quiet(): model, _ = with_lora(network(random_base()), config())
+    with quiet(): model, _ = with_lora(network(random_base()), config().adapter)
     keep_start(model, tmp_path)
     before = weights(model)
     for p in model.parameters(): p.data.add_(1)
@@ -191,7 +191,7 @@ def full(folder, base, conf, validation=()):
     torch.manual_seed(0)
     folder.mkdir(parents=True, exist_ok=True)
     opened = load_base(base, dtype='float32', device='cpu')
-    with quiet(): result = train_sft_rows(opened.model, opened.tokenizer, SHOP, validation, conf, folder, folder/'checkpoints')
+    with quiet(): result = train_sft_rows(opened.model, opened.tokenizer, SHOP, validation, conf.train, folder, folder/'checkpoints')
     return opened.model.eval(), result
 
 @pytest.mark.parametrize('kind', SAVED_OTHERWISE)
@@ -241,7 +241,7 @@ def test_the_layers_after_an_embedding_network_come_back_too(tmp_path, use_lora)
     cut_run(tmp_path/'whole', tmp_path/'cut')
     again, _, _ = tuned(tmp_path/'cut', conf, base)
     assert any('linear' in n for n in weights(whole)) and same(weights(whole), weights(again))
-    fresh, _ = open_embedder(base, conf, 64)
+    fresh, _ = open_embedder(base, conf.adapter, 64)
     restore(fresh, newest_whole(tmp_path/'whole'/'checkpoints'))
     assert (embed(fresh, ['tea'])==embed(whole, ['tea'])).all()
 

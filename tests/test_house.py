@@ -42,6 +42,38 @@ def test_evaluation_and_registry_never_import_training():
         wrong = [d for d in imports(m) if d.parent.name in ('train', 'backends')]
         assert not wrong, f'{m.name} imports {wrong}'
 
+LIBRARIES = {'transformers', 'trl', 'peft', 'accelerate', 'datasets', 'sentence_transformers', 'huggingface_hub'}
+BELOW = {('models.py', '_attn_implementation')} # a page that is below `train.trl`, and cannot ask it
+OTHERS = {'_mapping': 'SQLAlchemy', '_replace': 'namedtuple', '_exit': 'os'} # names of others, with an underscore and documented
+
+def inside_names(path):
+    "What a page takes from inside the libraries: (line, name)"
+    from ftkit.train.trl import PRIVATE
+    promised = {n.partition(':')[2] for names in PRIVATE.values() for n in names}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and not node.level and node.module.split('.')[0] in LIBRARIES:
+            parts = [*node.module.split('.'), *(a.name for a in node.names)]
+            yield from ((node.lineno, p) for p in parts if p.startswith('_') or p in promised)
+        if isinstance(node, ast.Attribute) and re.match(r'_(?!_|repr_)', node.attr): yield node.lineno, node.attr
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)): # classes of libraries are extended inside functions, where they are imported
+            methods = [m for c in ast.walk(node) if isinstance(c, ast.ClassDef) for m in c.body if isinstance(m, ast.FunctionDef)]
+            yield from ((m.lineno, f'def {m.name}') for m in methods if re.match('_(?!_)', m.name))
+
+def own_names():
+    "Every name with an underscore that the package defines: functions, methods, attributes, fields"
+    for m in MODULES:
+        if m.name=='trl.py': continue
+        for node in ast.walk(ast.parse(m.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)): yield node.name
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name) and node.value.id=='self': yield node.attr
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store): yield node.id
+
+def test_one_page_knows_the_libraries_from_inside():
+    own = {*own_names(), *OTHERS}
+    found = {(m.name, line, name) for m in MODULES if m.name!='trl.py' for line,name in inside_names(m)}
+    wrong = sorted((page, line, name) for page,line,name in found if name not in own and (page, name) not in BELOW)
+    assert not wrong, f'give these a function or a method in nbs/39_train.trl.ipynb: {wrong}'
+
 def test_import_is_light():
     heavy = "{'torch','transformers','trl','peft','datasets','pandas','phoenix','ipywidgets','sqlalchemy','numpy'}"
     subprocess.run([sys.executable, '-c', f'import ftkit, sys; got = {heavy} & set(sys.modules); assert not got, got'], check=True, cwd=ROOT)

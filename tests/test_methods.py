@@ -54,8 +54,8 @@ def trained(train, rows, folder, conf, validation=(), base=None):
     torch.manual_seed(conf.seed)
     folder.mkdir(parents=True, exist_ok=True)
     base = load_base(base or random_base(), dtype='float32', device='cpu')
-    model, _ = with_lora(base.model, conf)
-    with quiet(): result = train(model, base.tokenizer, rows, validation, conf, folder, folder/'checkpoints')
+    model, _ = with_lora(base.model, conf.adapter)
+    with quiet(): result = train(model, base.tokenizer, rows, validation, conf.train, folder, folder/'checkpoints')
     return weights(model), result
 
 def weights(model): return {n: p.detach().clone() for n,p in model.named_parameters() if p.requires_grad}
@@ -221,8 +221,8 @@ def tuned(folder, conf, base=None, rows=None, validation=(), limit=64):
     torch.manual_seed(conf.seed)
     folder.mkdir(parents=True, exist_ok=True)
     rows = triplets(*telemetry('search'))[:48] if rows is None else rows
-    model, how = open_embedder(base or random_base(), conf, limit)
-    with quiet(): result = train_embedding_rows(model, model.tokenizer, rows, validation, conf, folder, folder/'checkpoints')
+    model, how = open_embedder(base or random_base(), conf.adapter, limit)
+    with quiet(): result = train_embedding_rows(model, model.tokenizer, rows, validation, conf.train, folder, folder/'checkpoints')
     return model, how, result
 
 @pytest.mark.parametrize('use_lora', [True, False], ids=['lora', 'full'])
@@ -237,12 +237,12 @@ def test_a_resumed_embedding_ends_in_the_same_bits(tmp_path, use_lora):
 @pytest.mark.parametrize('loss', ['in-batch', 'triplet'])
 def test_a_batch_that_does_not_fit_is_halved_only_where_that_keeps_the_loss(tmp_path, loss):
     conf, seen = embedding_config(embedding_loss=loss, batch_size=8, epochs=1, learning_rate=1e-3), []
-    model, _ = open_embedder(random_base(), conf, 64)
+    model, _ = open_embedder(random_base(), conf.adapter, 64)
     def narrow(module, args):
         rows = len(args[0])
         if model.training and (seen.append(rows) or rows>8): raise torch.OutOfMemoryError(f'tried to carry {rows} rows')
     model.transformers_model.get_input_embeddings().register_forward_pre_hook(narrow)
-    train = lambda: train_embedding_rows(model, model.tokenizer, [Triplet(f'tea {n}', f'green tea {n}', f'a mug {n}') for n in range(16)], [], conf, tmp_path, tmp_path/'checkpoints')
+    train = lambda: train_embedding_rows(model, model.tokenizer, [Triplet(f'tea {n}', f'green tea {n}', f'a mug {n}') for n in range(16)], [], conf.train, tmp_path, tmp_path/'checkpoints')
     if loss=='triplet':
         with quiet(): assert train()['steps']==2
         event, = read_lines(tmp_path/'events.jsonl')
@@ -252,11 +252,11 @@ def test_a_batch_that_does_not_fit_is_halved_only_where_that_keeps_the_loss(tmp_
         assert seen==[8, 16] and not (tmp_path/'events.jsonl').exists()
 
 def test_the_losses_are_those_of_the_page():
-    model, _ = open_embedder(random_base(), embedding_config(), 64)
+    model, _ = open_embedder(random_base(), embedding_config().adapter, 64)
     rows = [dict(anchor='tea', positive='green tea', negative='a mug'), dict(anchor='hat', positive='wool hat', negative='a pen')]
     a, p, n = (torch.tensor(embed(model, [r[k] for r in rows])) for k in ('anchor', 'positive', 'negative'))
     features = [model.preprocess([r[k] for r in rows]) if hasattr(model, 'preprocess') else model.tokenize([r[k] for r in rows]) for k in ('anchor', 'positive', 'negative')]
-    with torch.no_grad(): ours = {k: embedding_loss(model, embedding_config(embedding_loss=k, **({'margin': 2.} if k=='triplet' else {})))(features, None).item() for k in ('in-batch', 'triplet')}
+    with torch.no_grad(): ours = {k: embedding_loss(model, embedding_config(embedding_loss=k, **({'margin': 2.} if k=='triplet' else {})).train)(features, None).item() for k in ('in-batch', 'triplet')}
     scores = 20*a@torch.cat([p, n]).T
     assert ours['in-batch']==pytest.approx(torch.nn.functional.cross_entropy(scores, torch.tensor([0, 1])).item(), abs=1e-3)
     assert ours['triplet']==pytest.approx(((1-(a*p).sum(1))-(1-(a*n).sum(1))+2).clamp(min=0).mean().item(), abs=1e-3)
@@ -483,8 +483,8 @@ def on_tiny(train, rows, folder, conf, validation):
     torch.manual_seed(conf.seed)
     folder.mkdir(parents=True)
     base = load_base(tiny_base(), dtype='float32', device='cpu')
-    model, _ = with_lora(base.model, conf)
-    with quiet(): result = train(model, base.tokenizer, rows, validation, conf, folder, folder/'checkpoints')
+    model, _ = with_lora(base.model, conf.adapter)
+    with quiet(): result = train(model, base.tokenizer, rows, validation, conf.train, folder, folder/'checkpoints')
     return result, read_metrics(folder)
 
 def learning(seed, **more): return config(**{**dict(seed=seed, epochs=3, batch_size=8, learning_rate=2e-3, save_steps=None, lora_r=16, lora_alpha=32), **more})

@@ -1,21 +1,27 @@
 "A parcel: what it holds, what is refused of it, and that it trains on a machine that has nothing else."
-import json, os, random, shutil, signal, subprocess, sys, time
+import json, os, random, shutil, signal, subprocess, sys, threading, time, warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 import torch
 
 from ftkit.core import FtkitError, InstructionDataset, InstructionExample, read_json, write_json
-from ftkit.data.approval import ApprovalBatch, ApprovalStore, decide, receipts_of
+from ftkit.data.approval import ApprovalBatch, ApprovalOrchestrator, ApprovalStore, decide, receipts_of
 from ftkit.data.split import Split, certificate
+from ftkit.data.synth import SyntheticDataService
 from ftkit.data.version import save_version
 from ftkit.models import resolve_base
 from ftkit.parcel import check_base, find_base, open_parcel, pack, write_about
+from ftkit.pipeline import finetune_sync
 from ftkit.plan import Plan
+from ftkit.samples import telemetry
+from ftkit.telemetry import FileProvider, save_telemetry
 from ftkit.tiny import random_base
 from ftkit.track import read_metrics
-from ftkit.train.run import CRASH, MISTAKE, main, train_here
+from ftkit.train.run import CRASH, MISTAKE, cores, main, train_here
 
 ROOT = Path(__file__).parent.parent
 ASKED = ('parcel', 'delivery'), ('money', 'refunds'), ('mug', 'catalogue')
@@ -255,24 +261,58 @@ def test_a_run_killed_elsewhere_goes_on_and_ends_in_the_same_bits(local, tmp_pat
     losses = [m['step'] for m in read_metrics(out) if 'loss' in m]
     assert before>0 and losses.count(1)==1, 'training began again from the start'
 
-def test_training_here_leaves_the_process_as_it_was(local, tmp_path, monkeypatch):
+def state():
+    "What a training could leave behind in its process"
+    import datasets
+    import huggingface_hub.utils as hub
+    from huggingface_hub import constants
+    from transformers.utils import logging
+    switches = dict(transformers=logging.is_progress_bar_enabled(), hub=not hub.are_progress_bars_disabled(), datasets=not datasets.are_progress_bars_disabled(), telemetry=constants.HF_HUB_DISABLE_TELEMETRY)
+    draws = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    return dict(switches=switches, draws=draws, threads=torch.get_num_threads(), environment=dict(os.environ), filters=warnings.filters[:], dtype=torch.get_default_dtype(), verbosity=logging.get_verbosity())
+
+@pytest.mark.parametrize('ends', ['well', 'with an error'])
+@pytest.mark.parametrize('shown', [True, False], ids=['bars shown', 'bars hidden'])
+def test_training_here_leaves_the_process_as_it_was(local, tmp_path, monkeypatch, ends, shown):
     import datasets
     from huggingface_hub import constants
     from transformers.utils import logging
     parcel, run, expected = local
     monkeypatch.delenv('HF_HUB_DISABLE_TELEMETRY', raising=False)
     monkeypatch.setattr(constants, 'HF_HUB_DISABLE_TELEMETRY', False)
-    logging.enable_progress_bar(); datasets.enable_progress_bars()
-    threads = torch.get_num_threads()
+    before, threads = state()['switches'], torch.get_num_threads()
     torch.set_num_threads(2)
-    def state(): return (torch.get_num_threads(), dict(os.environ), constants.HF_HUB_DISABLE_TELEMETRY, logging.is_progress_bar_enabled(), datasets.are_progress_bars_disabled(),
-        random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), torch.get_default_dtype())
+    for library,name in ((logging, 'progress_bar'), (datasets, 'progress_bars')): getattr(library, f'{"enable" if shown else "disable"}_{name}')()
     try:
-        before = state()
-        train_here(parcel, tmp_path/'out', random_base())
-        assert state()==before
+        found = state()
+        if ends=='well': train_here(parcel, tmp_path/'out', random_base())
+        else:
+            with pytest.raises(FtkitError, match='is not the one of this run'): train_here(parcel, tmp_path/'out', random_base(seed=1))
+        assert state()==found
+    finally:
+        torch.set_num_threads(threads)
+        if before['transformers']: logging.enable_progress_bar()
+        if before['datasets']: datasets.enable_progress_bars()
+    assert ends!='well' or bits(tmp_path/'out')==expected, 'the state of the process shows in the adapter'
+
+def test_threads_that_compute_side_by_side_leave_the_number_that_the_first_one_found():
+    threads, entered, left = torch.get_num_threads(), threading.Event(), threading.Event()
+    def second():
+        with cores(1):
+            entered.set()
+            assert left.wait(20)
+    def number():
+        with ThreadPoolExecutor(1) as fresh: return fresh.submit(torch.get_num_threads).result()
+    try:
+        torch.set_num_threads(2)
+        with cores(1):
+            other = threading.Thread(target=second)
+            other.start()
+            assert entered.wait(20)
+        left.set()
+        other.join()
+        assert (torch.get_num_threads(), number())==(2, 2)
     finally: torch.set_num_threads(threads)
-    assert bits(tmp_path/'out')==expected, 'the state of the process shows in the adapter'
 
 # --- the door
 
@@ -308,3 +348,35 @@ def test_the_earlier_result_is_gone_before_a_parcel_is_read(tmp_path):
     assert not list((tmp_path/'out').iterdir()) and child.poll() is None
     child.kill()
     child.wait()
+
+# --- runs side by side
+
+class Later(ApprovalOrchestrator):
+    "Someone who has not looked yet"
+    async def submit_for_review(self, batch): return self.store.save(batch)
+
+def test_runs_side_by_side_ask_their_own_databases_and_train_as_if_alone(tmp_path):
+    save_telemetry(tmp_path/'in', *telemetry('routing', n=44))
+    fields = dict(tenant_id='acme', project='shop', model_type='llm', agent_type='routing', base_model=str(random_base()), epochs=1, min_sft_examples=45, test_set_size=4, evaluate_after_training=False, enable_registry=False)
+    start, stores = threading.Barrier(3), {name: ApprovalStore(f'sqlite:///{tmp_path}/{name}.db') for name in ('ana', 'ben', 'eve')}
+    def run(name, say=lambda line: None, **more): # the same rows and the same plan, approved in three databases
+        return finetune_sync(telemetry_provider=FileProvider(tmp_path/'in'), synthetic_service=SyntheticDataService(), approval_orchestrator=Later(stores[name]), in_process=True, say=say, **more)
+    def approved(name):
+        first = run(name, output_dir=str(tmp_path/name), **fields)
+        batch = stores[name].load(*stores[name].batches())
+        decide(batch.batch_id, [i.item_id for i in batch.items], 'approve', name, store=stores[name])
+        return first.run
+    waiting = {name: approved(name) for name in stores}
+    def go_on(name):
+        def say(line):
+            if 'approved and joined' not in line: return
+            if name=='eve':
+                with stores[name].write() as c: c.execute(sa.text('delete from approval_decisions'))
+            start.wait(60)
+        return run(name, say, resume=waiting[name])
+    with ThreadPoolExecutor(3) as pool: done = {name: pool.submit(go_on, name) for name in stores}
+    assert [done[name].result().status for name in ('ana', 'ben')]==['finished']*2
+    with pytest.raises(FtkitError, match='not approved'): done['eve'].result()
+    receipts = {name: read_json(Path(done[name].result().run)/'parcel'/'receipts.json') for name in ('ana', 'ben')}
+    assert 'ana' in json.dumps(receipts['ana']) and 'ana' not in json.dumps(receipts['ben'])
+    assert bits(done['ana'].result().run)==bits(done['ben'].result().run), 'one drew from the random state of the other'

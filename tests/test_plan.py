@@ -12,11 +12,11 @@ from ftkit.core import FtkitError, InstructionExample, PreferencePair, Triplet, 
 from ftkit.models import load_base
 from ftkit.parcel import write_about
 from ftkit.pipeline import check_plan, choose_method, divide, extract, finetune_sync, open_run, policy_of
-from ftkit.plan import FIELDS, SECTIONS, OrchestrationConfig, Plan, advice, fill, fits, read_plan, recommended, resumed
+from ftkit.plan import FIELDS, SECTIONS, OrchestrationConfig, advice, fits, read_plan, recommended
 from ftkit.samples import telemetry
 from ftkit.telemetry import FileProvider, save_telemetry
 from ftkit.tiny import random_base
-from ftkit.train.base import trainer_arguments, watched, with_lora
+from ftkit.train.base import trainer_arguments, watch, with_lora
 from ftkit.train.dpo import train_dpo_rows
 from ftkit.train.embedding import embedding_loss
 from ftkit.train.run import row_limit
@@ -59,15 +59,16 @@ def test_every_wrong_field_is_named_at_once_and_unknown_ones_get_the_nearest():
 
 def test_alpha_is_twice_the_rank_unless_it_is_given():
     assert [plan(lora_r=r).lora_alpha for r in (1, 8, 256)]==[2, 16, 512] and plan(lora_r=32, lora_alpha=7).lora_alpha==7
-    assert OrchestrationConfig(**plan(lora_r=32).model_dump())==plan(lora_r=32) and with_lora(load_base(random_base(), 'float32', 'cpu').model, plan(lora_r=4))[0].peft_config['default'].lora_alpha==8
+    assert OrchestrationConfig(**plan(lora_r=32).model_dump())==plan(lora_r=32) and with_lora(load_base(random_base(), 'float32', 'cpu').model, plan(lora_r=4).adapter)[0].peft_config['default'].lora_alpha==8
 
 @pytest.mark.parametrize('params,rate,batch', [(135e6, 2e-4, (4, 8)), (3e9, 5e-5, (2, 4)), (8e9, 2e-5, (1, 2))])
 def test_recommendations_follow_the_size_of_the_model(params, rate, batch):
     usual = recommended(params, 300)
     assert usual['learning_rate'][0]==rate and usual['batch_size'][1:3]==batch
     fine = plan(learning_rate=rate, batch_size=batch[0], gradient_accumulation=usual['gradient_accumulation'][0], epochs=usual['epochs'][0])
-    assert advice(fine, params, 300)==[]
-    assert any('learning_rate' in a for a in advice(plan(learning_rate=rate*10), params, 300))
+    assert advice(fine.train, fine.adapter, params, 300)==[]
+    fast = fine.but(learning_rate=rate*10)
+    assert any('learning_rate' in a for a in advice(fast.train, fast.adapter, params, 300)) and not advice(fast.train, fast.adapter, params, 300, filled=['learning_rate'])
 
 def test_fewer_rows_are_seen_more_often(): assert recommended(1e8, 50)['epochs'][1:3]==(3, 5) and recommended(1e8, 5000)['epochs'][1:3]==(1, 3)
 
@@ -95,15 +96,16 @@ def outcome(work):
 class Walk:
     "What each field does, seen from outside"
     def __init__(self, shop, finished, tmp_path): self.shop, self.finished, self.tmp = shop, finished, tmp_path
-    def arguments(self, c): return trainer_arguments(c, 'here', 4000, 400)
+    def arguments(self, c): return trainer_arguments(c.train, 'here', 4000, 400)
     def adapter(self, c):
-        model, how = with_lora(load_base(random_base(), 'float32', 'cpu').model, c)
+        model, how = with_lora(load_base(random_base(), 'float32', 'cpu').model, c.adapter)
         return how if how=='full' else plain({k: getattr(model.peft_config['default'], k) for k in ('r', 'lora_alpha', 'lora_dropout', 'target_modules')})
     def callbacks(self, c):
         held = []
-        trainer = SimpleNamespace(model=SimpleNamespace(), remove_callback=lambda c: None, add_callback=held.append, callback_handler=SimpleNamespace(callbacks=held), training_step=None, args=SimpleNamespace())
-        watched(trainer, self.tmp, c, self.tmp)
-        return {type(h).__name__: {k: v for k,v in vars(h).items() if isinstance(v, int)}|({'kept': h.on_save.__closure__ and sorted(x.cell_contents for x in h.on_save.__closure__ if isinstance(x.cell_contents, int))} if hasattr(h.on_save, '__closure__') else {}) for h in held}
+        trainer = SimpleNamespace(tell=None, remove_callback=lambda c: None, add_callback=held.append)
+        watch(trainer, self.tmp, c.train, self.tmp)
+        numbers = lambda f: sorted(x.cell_contents for x in f.__closure__ or () if isinstance(x.cell_contents, int))
+        return {type(h).__name__: (numbers(h.on_save), numbers(h.on_evaluate)) for h in held}
     def extracted(self, c):
         def look():
             found = asyncio.run(extract(self.shop, c))
@@ -115,7 +117,7 @@ class Walk:
             self.talk = FileProvider(self.tmp/'talk')
         return outcome(lambda: asyncio.run(extract(self.talk, c)).counts)
     def loss(self, c):
-        module = embedding_loss(torch.nn.Identity(), c)
+        module = embedding_loss(torch.nn.Identity(), c.train)
         return type(module).__name__, getattr(module, 'triplet_margin', None)
     def divided(self, c):
         v = divide(self.whole(), c).version
@@ -134,9 +136,9 @@ class Walk:
     def preferred(self, c):
         torch.manual_seed(0)
         base = load_base(random_base(), 'float32', 'cpu')
-        model, _ = with_lora(base.model, c)
+        model, _ = with_lora(base.model, c.adapter)
         self.n = getattr(self, 'n', 0)+1
-        train_dpo_rows(model, base.tokenizer, [PreferencePair('q', 'yes', 'no'), PreferencePair('r', 'no', 'yes')], [], c, self.tmp/f'dpo{self.n}', self.tmp/f'dpo{self.n}'/'c')
+        train_dpo_rows(model, base.tokenizer, [PreferencePair('q', 'yes', 'no'), PreferencePair('r', 'no', 'yes')], [], c.train, self.tmp/f'dpo{self.n}', self.tmp/f'dpo{self.n}'/'c')
         return [p.tolist() for n,p in model.named_parameters() if 'lora_B' in n]
     def waited(self, c):
         folder = self.tmp/f'wait{c.timeout}'

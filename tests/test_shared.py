@@ -124,7 +124,7 @@ def test_copies_of_frozen_weights_are_not_kept_and_nothing_else_changes():
     config = OrchestrationConfig(tenant_id='a', project='b', model_type='llm', agent_type='c')
     def run(way):
         torch.manual_seed(0)
-        model, kept = with_lora(model_of(ARCHITECTURES['llama']), config)[0], []
+        model, kept = with_lora(model_of(ARCHITECTURES['llama']), config.adapter)[0], []
         for n,p in model.named_parameters():
             if 'lora_B' in n: torch.nn.init.normal_(p, std=.1)
         frozen = {p.shape for p in model.parameters() if not p.requires_grad and p.ndim==2}

@@ -1,6 +1,7 @@
 "Training that can be trusted: resume gives the same adapter to the bit, broken checkpoints are passed over, NaN stops."
 import math, shutil, subprocess, sys, time
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ from ftkit.core import FtkitError, InstructionDataset, InstructionExample, Prefe
 from ftkit.data.split import split
 from ftkit.data.version import save_version
 from ftkit.models import load_base
-from ftkit.plan import OrchestrationConfig
+from ftkit.plan import OrchestrationConfig, advice
 from ftkit.tiny import random_base
 from ftkit.track import Run, append_line, forecast_lines, read_lines, read_metrics
 from ftkit.train.base import ASIDE, SEAL, DiskFull, Diverged, checkpoints, newest_whole, quiet, save_adapter, targets, with_lora
@@ -34,8 +35,8 @@ def trained(train, rows, folder, conf, stop_at=None, validation=()):
     "Train in this process; stop as a kill would after a step"
     torch.manual_seed(0)
     base = load_base(random_base(), dtype='float32', device='cpu')
-    model, _ = with_lora(base.model, conf)
-    with quiet(): result = train(model, base.tokenizer, rows, validation, conf, folder, folder/'checkpoints')
+    model, _ = with_lora(base.model, conf.adapter)
+    with quiet(): result = train(model, base.tokenizer, rows, validation, conf.train, folder, folder/'checkpoints')
     return {n: p.detach().clone() for n,p in model.named_parameters() if 'lora' in n and 'default' in n}, result
 
 @pytest.mark.parametrize('train,rows', [(train_sft_rows, SHOP), (train_dpo_rows, PAIRS)], ids=['sft', 'dpo'])
@@ -63,10 +64,10 @@ def test_accumulated_batches_give_the_gradient_of_one(tmp_path):
 def test_dpo_begins_at_ln_2_also_from_a_trained_adapter(tmp_path):
     base = load_base(random_base(), dtype='float32', device='cpu')
     conf = config(epochs=1)
-    model, _ = with_lora(base.model, conf)
+    model, _ = with_lora(base.model, conf.adapter)
     with quiet():
-        train_sft_rows(model, base.tokenizer, SHOP, [], conf, tmp_path/'s', tmp_path/'s'/'c')
-        train_dpo_rows(model, base.tokenizer, PAIRS, [], conf, tmp_path/'d', tmp_path/'d'/'c')
+        train_sft_rows(model, base.tokenizer, SHOP, [], conf.train, tmp_path/'s', tmp_path/'s'/'c')
+        train_dpo_rows(model, base.tokenizer, PAIRS, [], conf.train, tmp_path/'d', tmp_path/'d'/'c')
     first = read_metrics(tmp_path/'d')[0]
     assert first['loss']==pytest.approx(math.log(2), abs=2e-3) and first['reward_margin']==pytest.approx(0, abs=1e-2)
 
@@ -117,7 +118,7 @@ def test_a_validation_loss_that_is_no_number_stops_the_run_and_is_no_best_one(tm
 def test_weights_that_are_no_numbers_are_never_written_so_nothing_can_be_registered(tmp_path):
     from ftkit.registry import AdapterRegistry
     base = load_base(random_base(), dtype='float32', device='cpu')
-    model, _ = with_lora(base.model, config())
+    model, _ = with_lora(base.model, config().adapter)
     with torch.no_grad(): next(p for p in model.parameters() if p.requires_grad)[0, 0] = float('nan')
     with pytest.raises(Diverged, match='not finite'): save_adapter(model, base.tokenizer, tmp_path)
     assert not (tmp_path/'adapter').exists()
@@ -188,7 +189,9 @@ def test_room_is_asked_for_before_a_checkpoint_is_begun(tmp_path, monkeypatch, v
 
 def test_every_line_of_the_log_has_speed_memory_and_time_to_go(tmp_path):
     before = now()
-    _, result = trained(train_sft_rows, SHOP, tmp_path, config(epochs=2))
+    conf = config(epochs=2)
+    told = partial(train_sft_rows, advice=advice(conf.train, conf.adapter, 126_000, len(SHOP)))
+    _, result = trained(told, SHOP, tmp_path, conf)
     rows = read_metrics(tmp_path)
     for k in ('loss', 'learning_rate', 'grad_norm', 'tokens', 'tokens_per_s', 'examples_per_s', 'eta_s', 'memory_mb'): assert all(isinstance(r[k], (int, float)) for r in rows if 'loss' in r), k
     assert [r['tokens'] for r in rows]==sorted(r['tokens'] for r in rows) and rows[-1]['eta_s']==0 and rows[0]['memory_mb']>50
@@ -251,7 +254,7 @@ def test_lora_on_a_model_without_its_layers_falls_back_with_the_reason():
     class Odd(torch.nn.Module):
         def __init__(self): super().__init__(); self.body = torch.nn.Embedding(3, 3)
         def get_output_embeddings(self): return None
-    with pytest.warns(UserWarning, match='LoRA cannot be applied to Odd'): assert with_lora(Odd(), config(target_modules='attention'))[1]=='full'
+    with pytest.warns(UserWarning, match='LoRA cannot be applied to Odd'): assert with_lora(Odd(), config(target_modules='attention').adapter)[1]=='full'
     with pytest.raises(FtkitError): targets(Odd(), ('q_proj',))
 
 def test_the_first_answer_token_decides_between_chosen_and_rejected():

@@ -188,7 +188,7 @@ def test_12_a_system_message_is_read_or_refused_and_never_taught(family):
 
 def test_13_the_saved_tokenizer_speaks_as_the_trained_one(tmp_path):
     from transformers import AutoTokenizer
-    model, _ = with_lora(load_base(random_base(), dtype='float32', device='cpu').model, _config())
+    model, _ = with_lora(load_base(random_base(), dtype='float32', device='cpu').model, _config().adapter)
     tok = tokenizer('llama3')
     again = AutoTokenizer.from_pretrained(save_adapter(model, tok, tmp_path))
     assert again.chat_template==tok.chat_template and encode(asked(), again)==encode(asked(), tok)
@@ -265,7 +265,7 @@ def test_20_a_batch_without_a_learned_token_is_not_a_loss_of_zero():
 
 def test_21_a_new_adapter_begins_as_its_reference():
     base = load_base(random_base(), dtype='float32', device='cpu')
-    model, _ = with_lora(base.model, _config(target_modules='all-linear'))
+    model, _ = with_lora(base.model, _config(target_modules='all-linear').adapter)
     p = encode_pair(PreferencePair('q', 'yes', 'no'), base.tokenizer)
     batch = collate([tree(p['prompt_ids'], [(p[k], p[k]) for k in ('chosen_ids', 'rejected_ids')])])
     with torch.no_grad():
@@ -274,7 +274,7 @@ def test_21_a_new_adapter_begins_as_its_reference():
 
 def test_23_stacked_and_merged_adapters_say_the_same(tmp_path):
     base = load_base(random_base(), dtype='float32', device='cpu')
-    model, _ = with_lora(base.model, _config(target_modules='all-linear'))
+    model, _ = with_lora(base.model, _config(target_modules='all-linear').adapter)
     with torch.no_grad():
         for n,p in model.named_parameters():
             if 'lora_B' in n: p.normal_(std=.05)

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['ATTENTION', 'RENAMED', 'SEAL', 'ASIDE', 'START', 'linear_names', 'targets', 'with_lora', 'parameter_counts',
-           'measured', 'peak_mb', 'count_tokens', 'metrics_log', 'Diverged', 'stop_at_nan', 'stop_early', 'contents',
-           'seal', 'broken', 'checkpoints', 'newest_whole', 'prune', 'put', 'sweep', 'keep_checkpoints', 'refuse_names',
-           'load_lora', 'saved_names', 'refuse_parts', 'load_network', 'load_modules', 'restore', 'load_weights',
-           'DiskFull', 'checkpoint_bytes', 'check_room', 'disk_full', 'precision', 'schedule', 'trainer_arguments',
-           'Trained', 'forward_s', 'forecast', 'out_of_memory', 'smaller_batch', 'keep_start', 'back_to_start',
-           'watched', 'log_of', 'attempt', 'fit', 'summary', 'saving', 'save_adapter']
+           'measured', 'peak_mb', 'count_tokens', 'Progress', 'metrics_log', 'Diverged', 'stop_at_nan', 'stop_early',
+           'contents', 'seal', 'broken', 'checkpoints', 'newest_whole', 'prune', 'put', 'sweep', 'keep_checkpoints',
+           'refuse_names', 'load_lora', 'saved_names', 'refuse_parts', 'load_network', 'load_modules', 'restore',
+           'load_weights', 'DiskFull', 'checkpoint_bytes', 'check_room', 'disk_full', 'precision', 'schedule',
+           'trainer_arguments', 'Trained', 'forward_s', 'forecast', 'smaller_batch', 'keep_start', 'back_to_start',
+           'watch', 'attempt', 'begin_smaller', 'fit', 'summary', 'saving', 'save_adapter']
 
 # %% ../../nbs/40_train.base.ipynb #48e8f0ab
 import errno, math, os, shutil, time, warnings
@@ -18,8 +18,9 @@ from pathlib import Path
 
 from ..core import FtkitError, atomic_dir, content_hash, file_hash, fsync, now, read_json, write_json
 from ..models import adapter_file, quietly as quiet
-from ..plan import advice, memory_mb
+from ..plan import Adapter, Train, memory_mb
 from ..track import append_line, note_metrics
+from .trl import add_lora, out_of_memory, remembering, stored_names
 
 # %% ../../nbs/40_train.base.ipynb #c903fbb6
 ATTENTION = ('q_proj', 'k_proj', 'v_proj', 'o_proj', 'out_proj', 'qkv_proj', 'c_attn', 'query_key_value', 'Wqkv', 'query', 'key', 'value', 'q_lin', 'k_lin', 'v_lin', 'out_lin')
@@ -49,17 +50,18 @@ def targets(
 # %% ../../nbs/40_train.base.ipynb #d58c4a6c
 def with_lora(
     model, # a transformers model
-    config, # `OrchestrationConfig`
+    adapter:Adapter,
     task_type:str='CAUSAL_LM', # as PEFT calls it
 ) -> tuple: # the model to train, and how: 'lora' or 'full'
     "Put a fresh adapter on a model, where it was asked for and is possible."
-    if not config.use_lora: return model, 'full'
-    from peft import LoraConfig, get_peft_model
+    if not adapter.use_lora: return model, 'full'
+    from peft import LoraConfig
     try:
-        lora = LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout, target_modules=targets(model, config.target_modules), task_type=task_type)
-        with quiet(): return get_peft_model(model, lora), 'lora'
+        names = targets(model, adapter.target_modules)
+        lora = LoraConfig(r=adapter.lora_r, lora_alpha=adapter.lora_alpha, lora_dropout=adapter.lora_dropout, target_modules=names, task_type=task_type)
+        with quiet(): return add_lora(model, lora), 'lora'
     except (FtkitError, ValueError, NotImplementedError) as e:
-        if not isinstance(config.target_modules, str): raise
+        if not isinstance(adapter.target_modules, str): raise
         warnings.warn(f'LoRA cannot be applied to {type(model).__name__} ({e}); training all weights instead', stacklevel=2)
         return model, 'full'
 
@@ -98,28 +100,43 @@ def count_tokens(
     return int(sum(m.sum() for m in masks)) if masks else sum(v.numel() for k,v in inputs.items() if k.endswith('input_ids') and hasattr(v, 'numel'))
 
 # %% ../../nbs/40_train.base.ipynb #92590a30
+@dataclass
+class Progress:
+    "What a training remembers from checkpoint to checkpoint."
+    tokens:int = 0 # that went through the model
+    best:float|None = None # lowest validation loss
+    best_step:int|None = None # where it was
+    waited:int = 0 # validations since then
+
+    def restart(self): vars(self).update(vars(Progress()))
+
+# %% ../../nbs/40_train.base.ipynb #233846c0
 def metrics_log(
     folder, # a run folder
+    progress:Progress, # counts the tokens
     clock=time.monotonic, # tells the time
 ): # a transformers callback
     "Write every measurement into `metrics.jsonl`."
-    from transformers import TrainerCallback
-    from transformers.trainer_callback import ExportableState
-    class MetricsLog(TrainerCallback, ExportableState):
-        def __init__(self, tokens=0): self.tokens, self.last = tokens, None
-        def state(self): return dict(args=dict(tokens=self.tokens), attributes=dict(tokens=self.tokens))
-        def on_train_begin(self, args, state, control, **kw): self.last = (clock(), state.global_step, self.tokens)
+    class MetricsLog(remembering(progress)):
+        last = (0., 0, 0) # time, step and tokens of the last line
+
+        def on_train_begin(self, args, state, control, **kw): self.last = (clock(), state.global_step, progress.tokens)
+        def on_batch(self, args, state, control, inputs=None, **kw): progress.tokens += count_tokens(inputs)
+
         def on_log(self, args, state, control, logs=None, **kw):
             if not (state.is_world_process_zero and logs): return
             row = dict(step=state.global_step, of=state.max_steps, **measured(dict(logs)))
             if 'loss' in row: row.update(self.speed(args, state))
             note_metrics(folder, row)
+
         def speed(self, args, state):
+            "Tokens and examples a second since the last line, the time to go and the memory."
             (then, step, tokens), now = self.last, clock()
-            self.last = (now, state.global_step, self.tokens)
+            self.last = (now, state.global_step, progress.tokens)
             seconds, steps = max(now-then, 1e-9), state.global_step-step
             examples = steps*args.train_batch_size*args.gradient_accumulation_steps*args.world_size
-            return dict(tokens=self.tokens, tokens_per_s=(self.tokens-tokens)/seconds, examples_per_s=examples/seconds, eta_s=seconds/max(steps, 1)*(state.max_steps-state.global_step), memory_mb=peak_mb())
+            to_go = seconds/max(steps, 1)*(state.max_steps-state.global_step)
+            return dict(tokens=progress.tokens, tokens_per_s=(progress.tokens-tokens)/seconds, examples_per_s=examples/seconds, eta_s=to_go, memory_mb=peak_mb())
     return MetricsLog()
 
 # %% ../../nbs/40_train.base.ipynb #6ef4a6e6
@@ -131,7 +148,7 @@ def stop_at_nan(): # a transformers callback
     "Stop when the loss or the gradient norm is not finite."
     from transformers import TrainerCallback
     class StopAtNaN(TrainerCallback):
-        def check_loss(self, loss, args, state):
+        def on_loss(self, args, state, control, loss=None, **kw):
             if not math.isfinite(loss): raise Diverged(f'the loss is {loss} at step {state.global_step+1}; lower learning_rate ({args.learning_rate:g}) or look at the data of this step. The last checkpoint is good')
         def on_pre_optimizer_step(self, args, state, control, model=None, **kw):
             import torch
@@ -145,20 +162,18 @@ def stop_at_nan(): # a transformers callback
 # %% ../../nbs/40_train.base.ipynb #f049b461
 def stop_early(
     patience:int, # validations without improvement
+    progress:Progress, # remembers the best one
 ): # a transformers callback
     "Stop when validation loss stops improving, and save at every improvement."
-    from transformers import TrainerCallback
-    from transformers.trainer_callback import ExportableState
-    class StopEarly(TrainerCallback, ExportableState):
-        def __init__(self, patience=patience): self.patience, self.best, self.best_step, self.waited = patience, None, None, 0
-        def state(self): return dict(args=dict(patience=self.patience), attributes=dict(best=self.best, best_step=self.best_step, waited=self.waited))
+    class StopEarly(remembering(progress)):
         def on_evaluate(self, args, state, control, metrics=None, **kw):
             loss = (metrics or {}).get('eval_loss')
             if loss is None: return
-            better = self.best is None or loss<self.best
-            self.best, self.best_step, self.waited = (loss, state.global_step, 0) if better else (self.best, self.best_step, self.waited+1)
-            if better: control.should_save = True
-            if self.waited>=self.patience: control.should_training_stop = True
+            progress.waited += 1
+            if progress.best is None or loss<progress.best:
+                progress.best, progress.best_step, progress.waited = loss, state.global_step, 0
+                control.should_save = True
+            if progress.waited>=patience: control.should_training_stop = True
     return StopEarly()
 
 # %% ../../nbs/40_train.base.ipynb #4f8d03a7
@@ -252,12 +267,22 @@ def keep_checkpoints(
     keep:int, # newest ones kept
     best=lambda: None, # gives the step of the best one
 ): # a transformers callback
-    "Seal every checkpoint when it is written, put it in its place, and remove old ones."
+    "Seal every checkpoint when it is written, put it in its place, remove old ones, and take one up."
     from transformers import TrainerCallback
     class KeepCheckpoints(TrainerCallback):
+        loaded = False
+
+        def on_load(self, args, state, control, checkpoint=None, model=None, **kw):
+            restore(model, checkpoint)
+            self.loaded = True
+
+        def on_train_begin(self, args, state, control, **kw):
+            if state.global_step and not self.loaded: raise FtkitError('the trainer took up a checkpoint its own way, which leaves out what it does not find; install the versions of transformers and TRL that settings.ini asks for')
+
         def on_step_end(self, args, state, control, **kw):
             if control.should_save: check_room(store, checkpoint_bytes(store, kw.get('model')))
         on_evaluate = on_step_end
+
         def on_save(self, args, state, control, **kw):
             if not state.is_world_process_zero: return
             aside = Path(args.output_dir)/f'checkpoint-{state.global_step}'
@@ -308,10 +333,7 @@ def refuse_parts(
     folder, # whose tensors do not fit together
 ):
     "Name what is missing or unknown in the files of a model."
-    from transformers.core_model_loading import revert_weight_conversion
-    from transformers.modeling_utils import remove_tied_weights_from_state_dict
-    state = remove_tied_weights_from_state_dict(network.state_dict(), network)
-    wanted, saved = set(revert_weight_conversion(network, state)), saved_names(folder)
+    wanted, saved = stored_names(network), saved_names(folder)
     refuse_names(folder, missing=wanted-saved, unknown=saved-wanted)
 
 # %% ../../nbs/40_train.base.ipynb #18e97618
@@ -407,28 +429,29 @@ def precision() -> dict:
 
 # %% ../../nbs/40_train.base.ipynb #8dffeafe
 def schedule(
-    config, # `OrchestrationConfig`
+    train:Train,
     n_train:int, # rows
     n_eval:int, # rows
 ) -> dict:
     "When to validate and when to save: every epoch, or every n steps if that is sooner."
-    per_epoch = math.ceil(math.ceil(n_train/config.batch_size)/config.gradient_accumulation)
-    every = min(config.eval_steps, per_epoch)
-    return dict(eval_strategy='steps' if n_eval else 'no', eval_steps=every if n_eval else None, save_strategy='steps', save_steps=min(config.save_steps or per_epoch, per_epoch))
+    batches = math.ceil(n_train/train.batch_size)
+    per_epoch = math.ceil(batches/train.gradient_accumulation)
+    validate = dict(eval_strategy='steps', eval_steps=min(train.eval_steps, per_epoch)) if n_eval else dict(eval_strategy='no', eval_steps=None)
+    return dict(validate, save_strategy='steps', save_steps=min(train.save_steps or per_epoch, per_epoch))
 
 # %% ../../nbs/40_train.base.ipynb #31458a80
 def trainer_arguments(
-    config, # `OrchestrationConfig`
+    train:Train,
     place, # folder for checkpoints
     n_train:int, # rows
     n_eval:int=0, # rows
 ) -> dict: # for `SFTConfig`, `DPOConfig` or `TrainingArguments`
     "Arguments that all trainers share."
-    return dict(output_dir=str(place), per_device_train_batch_size=config.batch_size, per_device_eval_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation, num_train_epochs=config.epochs, learning_rate=config.learning_rate, weight_decay=config.weight_decay,
-        warmup_steps=config.warmup_ratio, seed=config.seed, data_seed=config.seed, logging_steps=config.logging_steps, logging_first_step=True, logging_nan_inf_filter=False,
+    return dict(output_dir=str(Path(place)/ASIDE), per_device_train_batch_size=train.batch_size, per_device_eval_batch_size=train.batch_size,
+        gradient_accumulation_steps=train.gradient_accumulation, num_train_epochs=train.epochs, learning_rate=train.learning_rate, weight_decay=train.weight_decay,
+        warmup_steps=train.warmup_ratio, seed=train.seed, data_seed=train.seed, logging_steps=train.logging_steps, logging_first_step=True, logging_nan_inf_filter=False,
         report_to='none', disable_tqdm=True, remove_unused_columns=False, dataloader_pin_memory=False, save_only_model=False, restore_callback_states_from_checkpoint=True,
-        **schedule(config, n_train, n_eval), **precision())
+        **schedule(train, n_train, n_eval), **precision())
 
 # %% ../../nbs/40_train.base.ipynb #5eefe723
 @dataclass(frozen=True)
@@ -474,44 +497,33 @@ def forward_s(
 # %% ../../nbs/40_train.base.ipynb #56848d23
 def forecast(
     trainer, # about to train
-    config, # `OrchestrationConfig`
+    advice=(), # sentences about the plan, shown with it
 ) -> dict:
     "What a run will take."
     from transformers import PreTrainedModel
     args, rows = trainer.args, len(trainer.train_dataset)
+    epochs = int(args.num_train_epochs)
     total, trained = parameter_counts(trainer.model)
     batches = math.ceil(rows/args.train_batch_size)
-    steps = math.ceil(batches/args.gradient_accumulation_steps)*config.epochs
-    said = dict(params=total, trained=trained, rows=rows, steps=steps, advice=advice(config, total, rows))
+    steps = math.ceil(batches/args.gradient_accumulation_steps)*epochs
+    known = dict(params=total, trained=trained, rows=rows, steps=steps, advice=list(advice))
     net = trainer.model.get_base_model() if hasattr(trainer.model, 'get_base_model') else trainer.model
-    if not isinstance(net, PreTrainedModel): return said
-    batch = trainer.data_collator([trainer.train_dataset[i] for i in range(min(rows, args.train_batch_size))])
+    if not isinstance(net, PreTrainedModel): return known
+    first = min(rows, args.train_batch_size)
+    batch = trainer.data_collator([trainer.train_dataset[i] for i in range(first)])
     tokens, c = count_tokens(batch), net.config.get_text_config()
-    seconds = 3*forward_s(trainer.model, tokens, min(rows, args.train_batch_size))*batches*config.epochs
-    return dict(said, tokens_a_batch=tokens, seconds=seconds, memory_mb=memory_mb(total, trained, tokens, c.hidden_size, c.num_hidden_layers, c.vocab_size))
+    seconds = 3*forward_s(trainer.model, tokens, first)*batches*epochs
+    return dict(known, tokens_a_batch=tokens, seconds=seconds, memory_mb=memory_mb(total, trained, tokens, c.hidden_size, c.num_hidden_layers, c.vocab_size))
 
 # %% ../../nbs/40_train.base.ipynb #556e6ed1
-def out_of_memory(
-    error:BaseException, # from a training step
-) -> bool:
-    "Did the batch not fit?"
-    from accelerate.utils.memory import should_reduce_batch_size
-    return isinstance(error, MemoryError) or type(error).__name__=='OutOfMemoryError' or should_reduce_batch_size(error)
-
 def smaller_batch(
-    trainer, # whose batch did not fit; changed
+    trainer, # from `own_trainer`, whose batch did not fit; changed
 ):
     "Take fewer rows at once and accumulate more; raises when there is one already."
-    args = trainer.args
-    b = args.per_device_train_batch_size
-    if b==1: raise FtkitError('out of memory with one row a batch; lower max_length, use LoRA on fewer layers, or give the run more memory')
-    less = max(d for d in range(1, b) if b%d==0)
-    args.gradient_accumulation_steps *= b//less
-    args.per_device_train_batch_size = args.per_device_eval_batch_size = less
-    trainer._train_batch_size = args.train_batch_size
-    trainer.accelerator.free_memory(trainer.model_wrapped)
-    trainer.optimizer = trainer.lr_scheduler = None
-    trainer.model_wrapped = trainer.model
+    rows = trainer.args.per_device_train_batch_size
+    if rows==1: raise FtkitError('out of memory with one row a batch; lower max_length, use LoRA on fewer layers, or give the run more memory')
+    less = max(d for d in range(1, rows) if rows%d==0)
+    trainer.take_rows(less, trainer.args.gradient_accumulation_steps*rows//less)
 
 # %% ../../nbs/40_train.base.ipynb #199ac448
 START = 'start.safetensors' # the trained weights as they were before the first step
@@ -533,37 +545,24 @@ def back_to_start(model, store):
         for name,p in trained.items(): p.copy_(saved[name])
 
 # %% ../../nbs/40_train.base.ipynb #05e763fd
-def watched(
-    trainer, # a transformers, TRL or sentence-transformers trainer; changed
+def watch(
+    trainer, # from `own_trainer`; changed
     folder, # run folder
-    config, # `OrchestrationConfig`
+    train:Train,
     store, # folder of all checkpoints
-):
-    "A trainer that logs, stops at NaN, stops early and keeps whole checkpoints."
-    from transformers.trainer_callback import PrinterCallback, ProgressCallback
-    log, nan = metrics_log(folder), stop_at_nan()
+) -> Progress: # filled while it trains
+    "Let a trainer log, stop at NaN, stop early and keep whole checkpoints."
+    from transformers import PrinterCallback, ProgressCallback
+    if not hasattr(trainer, 'tell'): raise FtkitError(f'a {type(trainer).__name__} does not tell its callbacks of every loss; make its class with `own_trainer`')
+    progress = Progress()
     for c in (PrinterCallback, ProgressCallback): trainer.remove_callback(c)
-    for c in (log, nan, stop_early(config.patience), keep_checkpoints(store, config.keep_checkpoints, lambda: _early(trainer).best_step)): trainer.add_callback(c)
-    step = trainer.training_step
-    def look(model, inputs, *args, **kw):
-        log_of(trainer).tokens += count_tokens(inputs)
-        loss = step(model, inputs, *args, **kw)
-        nan.check_loss(float(loss), trainer.args, trainer.state)
-        return loss
-    trainer.training_step, trainer.args.output_dir = look, str(Path(store)/ASIDE)
-    trainer._load_from_checkpoint = lambda checkpoint, model=None: restore(trainer.model, checkpoint) # transformers' own leaves out what it does not find
-    trainer.create_model_card = trainer.model.create_or_update_model_card = lambda *args, **kw: None
-
-def _callback(trainer, name): return next(c for c in trainer.callback_handler.callbacks if type(c).__name__==name)
-def _early(trainer): return _callback(trainer, 'StopEarly')
-
-def log_of(trainer):
-    "The callback that writes a trainer's measurements."
-    return _callback(trainer, 'MetricsLog')
+    callbacks = (metrics_log(folder, progress), stop_at_nan(), stop_early(train.patience, progress), keep_checkpoints(store, train.keep_checkpoints, lambda: progress.best_step))
+    for c in callbacks: trainer.add_callback(c)
+    return progress
 
 # %% ../../nbs/40_train.base.ipynb #8b75bd6a
 def attempt(
-    trainer, # `watched`
+    trainer, # after `watch`
     store, # folder of all checkpoints
 ): # what `trainer.train` gives, or `None` when the batch did not fit
     "Train from the newest whole checkpoint, or from the start."
@@ -577,30 +576,43 @@ def attempt(
         if not out_of_memory(e): raise
 
 # %% ../../nbs/40_train.base.ipynb #b7d7fd2e
-def fit(
-    trainer, # a transformers, TRL or sentence-transformers trainer
+def begin_smaller(
+    trainer, # whose batch did not fit
     folder, # run folder
-    config, # `OrchestrationConfig`
+    store, # folder of all checkpoints
+    progress:Progress, # begins anew; a checkpoint fills it
+):
+    "Make the next attempt one with smaller batches."
+    from transformers import set_seed
+    smaller_batch(trainer)
+    args = trainer.args
+    append_line(Path(folder)/'events.jsonl', dict(time=now(), what='out of memory', batch_size=args.per_device_train_batch_size, gradient_accumulation=args.gradient_accumulation_steps))
+    if sweep(store) is None: back_to_start(trainer.model, store)
+    progress.restart()
+    set_seed(args.seed)
+
+# %% ../../nbs/40_train.base.ipynb #4364cadf
+def fit(
+    trainer, # from `own_trainer`
+    folder, # run folder
+    train:Train,
+    advice=(), # sentences about the plan, shown with the forecast
     shrink:bool=True, # may the batch be made smaller when it does not fit?
 ) -> dict: # measurements of the whole training
     "Train, from the newest whole checkpoint if there is one."
-    from transformers import set_seed
-    store, began = Path(trainer.args.output_dir), time.monotonic()
-    watched(trainer, folder, config, store)
-    expected = forecast(trainer, config)
+    store, began = Path(trainer.args.output_dir).parent, time.monotonic()
+    progress = watch(trainer, folder, train, store)
+    expected = forecast(trainer, advice)
     write_json(Path(folder)/'forecast.json', expected)
     with quiet():
         if sweep(store) is None: keep_start(trainer.model, store)
         while (result := attempt(trainer, store)) is None:
-            if not shrink: raise FtkitError(f'out of memory with batch_size={config.batch_size}, and this method needs the whole batch at once; lower batch_size or max_length')
-            smaller_batch(trainer)
-            append_line(Path(folder)/'events.jsonl', dict(time=now(), what='out of memory', batch_size=trainer.args.per_device_train_batch_size, gradient_accumulation=trainer.args.gradient_accumulation_steps))
-            if sweep(store) is None: back_to_start(trainer.model, store)
-            _early(trainer).__init__(config.patience); log_of(trainer).tokens = 0
-            set_seed(config.seed)
-    best = _early(trainer).best_step
+            if not shrink: raise FtkitError(f'out of memory with batch_size={train.batch_size}, and this method needs the whole batch at once; lower batch_size or max_length')
+            begin_smaller(trainer, folder, store, progress)
+    best = progress.best_step
     if best and best!=trainer.state.global_step: load_weights(trainer.model, store/f'checkpoint-{best}')
-    for p in (store/ASIDE, store/START): shutil.rmtree(p) if p.is_dir() else p.unlink(missing_ok=True)
+    shutil.rmtree(store/ASIDE, ignore_errors=True)
+    (store/START).unlink(missing_ok=True)
     return dict(summary(trainer, result, best), seconds=time.monotonic()-began, seconds_expected=expected.get('seconds'))
 
 # %% ../../nbs/40_train.base.ipynb #08b6a427

@@ -23,6 +23,7 @@ from ..core import Accounting, FtkitError, clip, html_table, sift
 from ..data.formats import conversation, prompt_of, tools_of
 from ..models import answer_ids, closing_id, render, to_ids
 from ..shared import IGNORED
+from .trl import reads_tools
 
 # %% ../../nbs/41_train.preflight.ipynb #1c0fc49e
 @dataclass(frozen=True)
@@ -81,8 +82,7 @@ def arrow_marks(
 # %% ../../nbs/41_train.preflight.ipynb #9f39386b
 @lru_cache(32)
 def _reads_tools(tokenizer, template):
-    from trl.chat_template_utils import supports_tool_calling
-    return supports_tool_calling(tokenizer)
+    return reads_tools(tokenizer)
 
 def check_tools(
     messages, # of a prompt

@@ -7,14 +7,14 @@ __all__ = ['ranking_rows', 'each_answer', 'ranking_collator', 'answer_means', 'c
            'ranking_trainer', 'train_ranking_rows']
 
 # %% ../../nbs/44_train.ranking.ipynb #975a118d
-from collections import defaultdict
-
 from ..core import FtkitError
 from ..models import answer_ids, to_ids
+from ..plan import Train
 from ..shared import IGNORED, answer_logps, collate, tree, why_not_shared
 from ..track import note_metrics
 from .base import fit, trainer_arguments
 from .preflight import Row, asked, inspect_rows, refuse_unless_clean
+from .trl import own_trainer
 
 # %% ../../nbs/44_train.ranking.ipynb #6064a451
 def ranking_rows(
@@ -108,47 +108,44 @@ def ranking_trainer(): # a trainer class
     "A trainer with the ranking loss, and what it measures in the log."
     import torch
     from transformers import Trainer
-    class RankingTrainer(Trainer):
+    class RankingTrainer(own_trainer(Trainer)):
         def __init__(self, *args, margin, **kw):
             super().__init__(*args, **kw)
-            self.margin, self.said, self.model_accepts_loss_kwargs = margin, dict(train=defaultdict(list), eval=defaultdict(list)), False
+            self.margin, self.model_accepts_loss_kwargs = margin, False
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             with self.accelerator.autocast(): means = answer_means(model, inputs)
             better, worse = comparisons(inputs['group'], inputs['scores'])
-            apart, said = (means[better]-means[worse]).detach(), self.said['train' if model.training else 'eval']
+            apart = (means[better]-means[worse]).detach()
             best = torch.ones_like(means, dtype=torch.bool).index_fill(0, worse, False)
-            for k,v in dict(pair_accuracy=(apart>0).float(), pair_margin=apart, best_logp=means[best].detach()).items(): said[k] += v.tolist()
+            self.measure(pair_accuracy=(apart>0).float().tolist(), pair_margin=apart.tolist(), best_logp=means[best].detach().tolist())
             return ranking_loss(means, inputs['group'], inputs['scores'], self.margin)
         def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-            with torch.no_grad(): return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
-        def log(self, logs, *args, **kw):
-            side = 'eval' if any(k.startswith('eval_') for k in logs) else 'train'
-            means = {('eval_' if side=='eval' else '')+k: sum(v)/len(v) for k,v in self.said[side].items() if v}
-            self.said[side].clear()
-            super().log({**logs, **means}, *args, **kw)
+            batch = {k: v.to(self.args.device) for k,v in inputs.items()}
+            with torch.no_grad(): return self.compute_loss(model, batch), None, None
     return RankingTrainer
 
 # %% ../../nbs/44_train.ranking.ipynb #587255c4
 def train_ranking_rows(
     model, # with its adapter, new or trained before
     tokenizer, # of the base
-    train, # `Ranking`s
-    validation, # `Ranking`s, may be empty
-    config, # `OrchestrationConfig`
+    train_rows, # `Ranking`s
+    validation_rows, # `Ranking`s, may be empty
+    settings:Train,
     folder, # run folder, for the log
     place, # folder for checkpoints
+    advice=(), # sentences about the plan, shown with the forecast
 ) -> dict: # measurements
     "Train on ranked answers."
     from datasets import Dataset
     from transformers import TrainingArguments
-    rows, held = ranking_rows(train, tokenizer), ranking_rows(validation, tokenizer) if len(validation) else []
+    rows, held = ranking_rows(train_rows, tokenizer), ranking_rows(validation_rows, tokenizer) if len(validation_rows) else []
     longest = max([*rows, *held], key=lambda r: max(map(len, each_answer(r))))
     why_not = why_not_shared(model, [(r.input_ids, r.labels) for r in each_answer(longest)])
     collator, shown = ranking_collator(tokenizer.pad_token_id or 0, not why_not), held or rows
     before = ordering(model, shown, collator)
     note_metrics(folder, {'step': 0, f'{"eval_" if held else ""}pair_accuracy': before})
-    args = TrainingArguments(**trainer_arguments(config, place, len(rows), len(held)))
+    args = TrainingArguments(**trainer_arguments(settings, place, len(rows), len(held)))
     trainer = ranking_trainer()(model=model, args=args, processing_class=tokenizer, data_collator=collator, train_dataset=Dataset.from_list(rows), eval_dataset=Dataset.from_list(held) if held else None,
-        margin=1. if config.margin is None else config.margin)
-    return {**fit(trainer, folder, config), 'pair_accuracy_before': before, 'pair_accuracy_after': ordering(model, shown, collator), 'pair_accuracy_on': 'validation' if held else 'training',
+        margin=1. if settings.margin is None else settings.margin)
+    return {**fit(trainer, folder, settings, advice), 'pair_accuracy_before': before, 'pair_accuracy_after': ordering(model, shown, collator), 'pair_accuracy_on': 'validation' if held else 'training',
         'computation': f'padded rows: {why_not}' if why_not else 'shared'}

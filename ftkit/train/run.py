@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['METHODS', 'NAMES', 'FIT', 'MISTAKE', 'CRASH', 'resolve', 'row_limit', 'sentence_limit', 'training_data',
            'check_memory', 'check_quantize', 'open_quantized', 'open_model', 'run_steps', 'threads', 'cores',
-           'keep_private', 'undisturbed', 'machine', 'other_versions', 'train_here', 'failure', 'end_with_parent',
-           'import_libraries', 'record_failure', 'time_limit', 'read_arguments', 'train_parcel', 'main']
+           'undisturbed', 'machine', 'other_versions', 'train_here', 'failure', 'end_with_parent', 'import_libraries',
+           'record_failure', 'time_limit', 'read_arguments', 'train_parcel', 'main']
 
 # %% ../../nbs/46_train.run.ipynb #5bf5b96d
 import argparse, errno, gc, os, platform, random, shutil, sys, threading, traceback, warnings
@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from ..core import FtkitError, collector_waits, read_json, write_json
-from ..models import Model, best_dtype, load_base, resolve_base
+from ..models import Model, UntilLast, best_dtype, load_base, resolve_base
 from ..parcel import OUT, Parcel, check_base, find_base, open_parcel, versions
 from ..passport import write_passport
-from ..plan import Method, Place, Train, fits, memory_mb
+from ..plan import Method, Place, Train, advice, fits, memory_mb
 from .base import Trained, broken, parameter_counts, quiet, restore, save_adapter, saving, seal, with_lora
 from .embedding import open_embedder
 from .preflight import length_notes
@@ -156,12 +156,12 @@ def open_model(
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter('always')
         if plan.method.model_type=='embedding':
-            model, how = open_embedder(base, plan, parcel.max_length)
+            model, how = open_embedder(base, plan.adapter, parcel.max_length)
             tokenizer = model.tokenizer
         else:
             bits = plan.adapter.quantize
             loaded = open_quantized(base, bits) if bits else load_base(base, dtype='float32')
-            (model, how), tokenizer = with_lora(loaded.model, plan), loaded.tokenizer
+            (model, how), tokenizer = with_lora(loaded.model, plan.adapter), loaded.tokenizer
     for w in told: warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
     return model, tokenizer, how, [str(w.message) for w in told if str(w.message).startswith('LoRA cannot')]
 
@@ -180,7 +180,8 @@ def run_steps(
         *rows, said = training_data(parcel, kind, tokenizer)
         got = _finished(model, place)
         if got is None:
-            got = resolve(function)(model, tokenizer, *rows, plan, out, place)
+            unusual = advice(plan.train, plan.adapter, parameter_counts(model)[0], len(rows[0]), plan.method.name, plan.filled)
+            got = resolve(function)(model, tokenizer, *rows, plan.train, out, place, unusual)
             _finish(model, place, got)
             if n+1<len(steps):
                 model, tokenizer, how, _ = open_model(parcel, base)
@@ -214,26 +215,23 @@ def threads(
     return n
 
 # %% ../../nbs/46_train.run.ipynb #7c3de902
+def _keep_threads(undo, first):
+    import torch
+    if first: undo.callback(torch.set_num_threads, torch.get_num_threads())
+
+_threads_kept = UntilLast(_keep_threads)
+
 @contextmanager
 def cores(
     cpu:int, # as planned
 ):
     "Compute on that many cores inside the block."
     import torch
-    before = torch.get_num_threads()
-    threads(cpu)
-    try: yield
-    finally: torch.set_num_threads(before)
-
-# %% ../../nbs/46_train.run.ipynb #90e7f3a5
-@contextmanager
-def keep_private():
-    "Inside the block no library tells others that a model is being trained."
-    from huggingface_hub import constants
-    before = constants.HF_HUB_DISABLE_TELEMETRY
-    if not os.environ.get('HF_HUB_DISABLE_TELEMETRY'): constants.HF_HUB_DISABLE_TELEMETRY = True
-    try: yield
-    finally: constants.HF_HUB_DISABLE_TELEMETRY = before
+    with _threads_kept:
+        before = torch.get_num_threads()
+        threads(cpu)
+        try: yield
+        finally: torch.set_num_threads(before)
 
 # %% ../../nbs/46_train.run.ipynb #91751514
 @contextmanager
@@ -265,6 +263,8 @@ def other_versions(
     return [f'packed with {name} {v}, trained with {here.get(name)}' for name,v in then.items() if here.get(name)!=v]
 
 # %% ../../nbs/46_train.run.ipynb #b79c8ca3
+_turn = threading.Lock()
+
 def train_here(
     parcel:Parcel,
     out, # folder for checkpoints, log and adapter
@@ -272,7 +272,7 @@ def train_here(
 ) -> Trained:
     "Train a parcel in this process, and leave the process as it was."
     from transformers import set_seed
-    with undisturbed(), keep_private(), cores(parcel.plan.place.cpu), quiet():
+    with _turn, undisturbed(), cores(parcel.plan.place.cpu), quiet():
         set_seed(parcel.plan.train.seed)
         trained = run_steps(parcel, out, base)
     trained.save(out)

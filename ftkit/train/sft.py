@@ -8,9 +8,11 @@ __all__ = ['sft_rows', 'sft_columns', 'shorten_conversation', 'fit_conversations
 
 # %% ../../nbs/42_train.sft.ipynb #2c26ffef
 from ..shared import IGNORED, answer_scores, collate, share, why_not_shared
+from ..plan import Train
 from .base import fit, trainer_arguments
 from ..data.formats import conversation
 from .preflight import Fitted, encode, encode_conversation, fit_rows, inspect_rows, refuse_unless_clean
+from .trl import length_groups, own_trainer
 
 # %% ../../nbs/42_train.sft.ipynb #548d2e76
 def sft_rows(
@@ -59,12 +61,13 @@ def alike(
 ): # a sampler
     "Rows in an order that puts similar lengths together, the same for every resume."
     import torch
-    from transformers.trainer_pt_utils import get_length_grouped_indices
     class Alike(torch.utils.data.Sampler):
         epoch = 0
         def set_epoch(self, epoch): self.epoch = epoch
         def __len__(self): return len(lengths)
-        def __iter__(self): return iter(get_length_grouped_indices(lengths, batch_size, generator=torch.Generator().manual_seed(seed*1_000_003+self.epoch)))
+        def __iter__(self):
+            own = torch.Generator().manual_seed(seed*1_000_003+self.epoch)
+            return iter(length_groups(lengths, batch_size, own))
     return Alike()
 
 # %% ../../nbs/42_train.sft.ipynb #bc270303
@@ -72,15 +75,15 @@ def shared_trainer(): # a trainer class
     "TRL's SFT trainer, computing on trees."
     from torch.nn.functional import cross_entropy
     from trl import SFTTrainer
-    class SharedSFTTrainer(SFTTrainer):
-        def _get_train_sampler(self, train_dataset=None): return alike([len(r) for r in self.train_dataset['input_ids']], self.args.train_batch_size, self.args.data_seed)
+    class SharedSFTTrainer(own_trainer(SFTTrainer)):
+        def train_sampler(self):
+            lengths = [len(r) for r in self.train_dataset['input_ids']]
+            return alike(lengths, self.args.train_batch_size, self.args.data_seed)
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-            mode = self._metrics['train' if model.training else 'eval']
+            targets = inputs['targets']
             with self.accelerator.autocast(): scores = answer_scores(model, inputs)
-            mode['mean_token_accuracy'].append((scores.argmax(-1)==inputs['targets']).float().mean().item())
-            if model.training: self._total_train_tokens += inputs['seen'].diagonal(dim1=1, dim2=2).sum().item()
-            mode['num_tokens'] = [self._total_train_tokens]
-            return cross_entropy(scores, inputs['targets'], reduction='sum')/(len(inputs['targets']) if num_items_in_batch is None else num_items_in_batch)
+            self.measure(mean_token_accuracy=[(scores.argmax(-1)==targets).float().mean().item()])
+            return cross_entropy(scores, targets, reduction='sum')/(len(targets) if num_items_in_batch is None else num_items_in_batch)
     return SharedSFTTrainer
 
 # %% ../../nbs/42_train.sft.ipynb #038aabb2
@@ -98,19 +101,20 @@ def tree_collator(
 def train_sft_rows(
     model, # with its adapter
     tokenizer, # of the base
-    train, # records
-    validation, # records, may be empty
-    config, # `OrchestrationConfig`
+    train_rows, # records
+    validation_rows, # records, may be empty
+    settings:Train,
     folder, # run folder, for the log
     place, # folder for checkpoints
+    advice=(), # sentences about the plan, shown with the forecast
 ) -> dict: # measurements
     "Train on approved answers."
     from trl import SFTConfig, SFTTrainer
-    rows, held = sft_rows(train, tokenizer), sft_rows(validation, tokenizer)
+    rows, held = sft_rows(train_rows, tokenizer), sft_rows(validation_rows, tokenizer)
     refuse_unless_clean(inspect_rows([*rows, *held], tokenizer))
     why_not = why_not_shared(model, [(r.input_ids, r.labels) for r in sorted([*rows, *held], key=len)[-3:]])
-    args = SFTConfig(**trainer_arguments(config, place, len(rows), len(held)), max_length=None, packing=False, dataset_kwargs={'skip_prepare_dataset': True})
-    kind, collator = (SFTTrainer, None) if why_not else (shared_trainer(), tree_collator(tokenizer.pad_token_id or 0))
+    args = SFTConfig(**trainer_arguments(settings, place, len(rows), len(held)), max_length=None, packing=False, dataset_kwargs={'skip_prepare_dataset': True})
+    kind, collator = (own_trainer(SFTTrainer), None) if why_not else (shared_trainer(), tree_collator(tokenizer.pad_token_id or 0))
     trainer = kind(model=model, args=args, processing_class=tokenizer, data_collator=collator, train_dataset=sft_columns(rows), eval_dataset=sft_columns(held) if held else None)
     del rows, held # the columns hold the tokens in less room
-    return {**fit(trainer, folder, config), 'computation': f'TRL: {why_not}' if why_not else 'shared'}
+    return {**fit(trainer, folder, settings, advice), 'computation': f'TRL: {why_not}' if why_not else 'shared'}
