@@ -59,8 +59,8 @@ def test_the_documented_call_works_against_a_real_phoenix(phoenix_server, tmp_pa
 
 def test_telemetry_of_another_tenant_is_refused(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path))
-    with pytest.raises(FtkitError, match="of tenant 'rival' and the run of tenant 'acme'"): asyncio.run(extract(FileProvider(exports, 'rival'), config))
-    for same in (FileProvider(exports), FileProvider(exports, 'acme')): assert len(asyncio.run(extract(same, config)).sets['examples'])>40
+    with pytest.raises(FtkitError, match="of tenant 'rival' and the run of tenant 'acme'"): asyncio.run(extract(FileProvider(exports, 'rival'), config.source))
+    for same in (FileProvider(exports), FileProvider(exports, 'acme')): assert len(asyncio.run(extract(same, config.source)).sets['examples'])>40
 
 def test_a_dataset_of_another_tenant_is_refused(exports, tmp_path):
     config = lambda tenant, **more: OrchestrationConfig(**plan(tmp_path/'out', tenant_id=tenant, **more))
@@ -86,8 +86,8 @@ def test_training_counts_the_approvals_of_its_tenant_alone(fresh_home):
 
 def test_the_stored_version_says_what_became_of_spans_and_annotations(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path))
-    found = asyncio.run(extract(FileProvider(exports), config))
-    told = load_version(divide(curate(found), config).id).manifest['accounting']
+    found = asyncio.run(extract(FileProvider(exports), config.source))
+    told = load_version(divide(curate(found), config.source).id).manifest['accounting']
     assert told['annotations']==dict(found.annotations.rows) and found.annotations.kept>40 and set(told)=={'examples', 'pairs', 'annotations'}
 
 def test_the_orchestrator_runs_the_same_plan(exports, tmp_path):
