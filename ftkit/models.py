@@ -8,7 +8,7 @@ __all__ = ['WANTED', 'WINDOWS', 'check_folder', 'cached', 'from_hub', 'resolve_b
            'base_only', 'effect', 'render', 'to_ids', 'closing_id', 'answer_ids', 'check_fits', 'padded',
            'position_limit', 'batches_of', 'accepted', 'shared_prefix', 'Trie', 'trie_of', 'tree_inputs',
            'window_limits', 'why_not_whole', 'why_plain', 'LabelScores', 'score_labels', 'answer_logprobs', 'generate',
-           'load_embedder', 'embed']
+           'check_modules', 'check_filled', 'load_embedder', 'embed']
 
 # %% ../nbs/33_models.ipynb #288a1cd9
 import copy, inspect, re, sys, warnings
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .core import FtkitError, read_json
+from .core import FtkitError, read_json, write_json
 from .data.formats import for_template
 from .passport import check_adapter
 
@@ -151,8 +151,9 @@ def load_base(
     dtype = getattr(torch, str(dtype or best_dtype(device)).removeprefix('torch.'))
     local = dict(trust_remote_code=False, local_files_only=True)
     with quietly():
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **local)
+        model, report = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **local)
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+    if absent := sorted(report['missing_keys']): raise FtkitError(f'{folder} lacks {len(absent)} of the weights that {type(model).__name__} computes with, e.g. {absent[0]}; download or save it again')
     return Model(model.to(device).eval(), tokenizer, str(base))
 
 # %% ../nbs/33_models.ipynb #7725a8e0
@@ -624,20 +625,66 @@ def generate(
         for i,text in zip(some, _continue(model, [ids[i] for i in some], cache, past, config)): answers[i] = text
     return answers
 
+# %% ../nbs/33_models.ipynb #26c8eac1
+def check_modules(
+    folder, # of an embedding model
+):
+    "Refuse an embedding model with pickled layers, or with a network of its own beside its adapter."
+    folder = Path(folder)
+    listed = read_json(folder/'modules.json') if (folder/'modules.json').exists() else []
+    for place in (folder, *(folder/entry['path'] for entry in listed)):
+        pickled = sorted(p.relative_to(folder) for p in place.glob('pytorch_model*.bin'))
+        if pickled and not any(place.glob('model*.safetensors')): raise FtkitError(f'{folder/pickled[0]} is a pickle, which runs code when it is opened; save the model again with sentence-transformers, as safetensors')
+    own = [p.name for p in folder.glob('*.safetensors') if p.name!='adapter_model.safetensors']+[p.name for p in folder.glob('config.json')]
+    if own and (folder/'adapter_config.json').exists(): raise FtkitError(f'{folder} holds an adapter and a network of its own ({own[0]}); remove one of them')
+
+@contextmanager
+def _beside(
+    base, # folder of the base that was checked
+    adapter, # folder of an embedding adapter
+): # a folder that opens the one on the other
+    "An embedding adapter that names this base."
+    from tempfile import TemporaryDirectory
+    with TemporaryDirectory() as tmp:
+        for path in Path(adapter).iterdir(): (Path(tmp)/path.name).symlink_to(path.resolve())
+        (Path(tmp)/'adapter_config.json').unlink()
+        write_json(Path(tmp)/'adapter_config.json', {**read_json(Path(adapter)/'adapter_config.json'), 'base_model_name_or_path': str(Path(base).resolve())})
+        yield tmp
+
+# %% ../nbs/33_models.ipynb #e4468bb7
+def check_filled(
+    embedder, # a `SentenceTransformer` with an adapter
+    file:Path, # the adapter's safetensors
+):
+    "Refuse an embedding adapter that does not fill exactly the places it says it fills."
+    from safetensors import safe_open
+    with safe_open(file, 'pt') as f: saved = {k.removeprefix('base_model.model.') for k in f.keys()}
+    wanted = set(embedder.transformers_model.get_adapter_state_dict())
+    if wrong := wanted^saved: raise FtkitError(f'{file.parent} and its base differ in {len(wrong)} names of weights, e.g. {min(wrong)}; load it on the base it was trained on, with the versions that its passport.json lists')
+
 # %% ../nbs/33_models.ipynb #e2a67710
+def _sentence_transformer(folder, device):
+    from sentence_transformers import SentenceTransformer
+    exact = dict(dtype='float32') if device=='cpu' else {}
+    with quietly(): return SentenceTransformer(str(folder), device=device, trust_remote_code=False, local_files_only=True, model_kwargs=dict(exact, use_safetensors=True))
+
 def load_embedder(
     base, # anything `resolve_base` takes
     adapter=None, # the folder that embedding training wrote
     device:str|None=None, # 'cpu', 'cuda', ...; `None` asks the hardware
 ): # a `SentenceTransformer`
     "Load an embedding model, tuned or not."
-    from sentence_transformers import SentenceTransformer
-    folder = resolve_base(base) if adapter is None else Path(adapter)
-    if adapter is not None and not (folder/'modules.json').exists(): raise FtkitError(f'{folder} is not an embedding model: modules.json is missing; give the folder that the training run calls `adapter`')
-    if adapter is not None: check_files(base, folder)
-    device = device or best_device()
-    exact = dict(dtype='float32') if device=='cpu' else {}
-    with quietly(): return SentenceTransformer(str(folder), device=device, trust_remote_code=False, local_files_only=True, model_kwargs=exact)
+    folder, device = resolve_base(base), device or best_device()
+    check_modules(folder)
+    if adapter is None: return _sentence_transformer(folder, device)
+    adapter = Path(adapter)
+    if not (adapter/'modules.json').exists(): raise FtkitError(f'{adapter} is not an embedding model: modules.json is missing; give the folder that the training run calls `adapter`')
+    check_files(folder, adapter)
+    check_modules(adapter)
+    if not (adapter/'adapter_config.json').exists(): return _sentence_transformer(adapter, device)
+    with _beside(folder, adapter) as place: embedder = _sentence_transformer(place, device)
+    check_filled(embedder, adapter/'adapter_model.safetensors')
+    return embedder
 
 # %% ../nbs/33_models.ipynb #b26dc2a4
 def embed(

@@ -27,7 +27,7 @@ from .evals.compare import EvaluationResult, card_figures, evaluate_safely, head
 from .experiment import recorded, sources
 from .hub import upload_adapter, write_card
 from .models import resolve_base
-from .passport import add_figures
+from .passport import BASE, add_figures, pin_base
 from .plan import OrchestrationConfig
 from .registry import AdapterRegistry
 from .select import MethodAnalysis, Thresholds, TrainingMethodSelector, choose, require
@@ -81,13 +81,25 @@ def open_run(
         base = check_plan(config)
         run = Run(new_folder(config.output_dir, config.subject), say)
         write_json(run.folder/'plan.json', config)
+        pin_base(run.folder, config.base_model, base, fresh=True)
         run.write()
         return run, config, base
     wrong = sorted(set(fields)-{'output_dir', *MACHINE})
     if config or wrong: raise FtkitError(f'a resumed run keeps its own plan, besides {", ".join(MACHINE)}; leave out {", ".join(wrong) or "config"}, or start a new run')
     run = Run(find_run(resume, fields.get('output_dir', 'outputs/adapters')), say)
     config = earlier_plan(run.folder, fields)
-    return run, config, check_plan(config)
+    base = check_plan(config)
+    if run.state!='finished': _same_base(run, config, base)
+    return run, config, base
+
+def _same_base(
+    run, # an earlier `Run`
+    config, # its `OrchestrationConfig`
+    base, # folder of the base model
+):
+    "Refuse to go on with another base than the run started with."
+    if not (run.folder/BASE).exists(): run.say(f'this run has no {BASE}: its base was not recorded when it started, so only changes from here on can be noticed')
+    pin_base(run.folder, config.base_model, base, fresh=True)
 
 # %% ../nbs/90_pipeline.ipynb #bb058231
 def policy_of(config, policy=None) -> AnnotationPolicy:
@@ -278,6 +290,7 @@ def examine(
     base, # folder of the base model
 ) -> EvaluationResult:
     "Base against adapter on the most recent data."
+    pin_base(run.folder, config.base_model, base)
     kinds = EXAMINED.get(trained.method, ('examples', 'pairs'))
     kind = next((k for k in kinds if len(dataset.test.get(k, ()))), kinds[-1])
     limit, losses = row_limit(config, base), (trained.metrics.get('train_loss'), trained.metrics.get('eval_loss'))
@@ -321,6 +334,7 @@ def register(
     choice, # `Choice`
 ) -> Registered:
     "Keep the adapter in the registry, with its report and where it came from."
+    pin_base(run.folder, config.base_model, resolve_base(config.base_model))
     registry, name, path = AdapterRegistry(), slug(config.subject), run.folder/trained.adapter
     describe(path, config, verdict)
     uri = upload_adapter(path, config.adapter_storage_uri) if config.adapter_storage_uri else None

@@ -1,9 +1,10 @@
 "The main path from outside: as a library, from a terminal, killed and resumed, and given what it cannot use."
-import asyncio, json, os, signal, subprocess, sys, time
+import asyncio, json, os, shutil, signal, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from transformers import Trainer
 
 from ftkit import pipeline
 from ftkit.core import FtkitError, InstructionExample, read_json
@@ -22,6 +23,8 @@ from ftkit.spans import renewed
 from ftkit.telemetry import FileProvider, PhoenixProvider, save_telemetry, send
 from ftkit.tiny import random_base
 from ftkit.track import Run, locked, read_lines, read_metrics
+from ftkit.train.base import Trained
+from ftkit.train.run import train_here
 
 @pytest.fixture(scope='module')
 def exports(tmp_path_factory):
@@ -115,10 +118,20 @@ def wait_for(found, seconds=180):
         time.sleep(.1)
     raise AssertionError('nothing happened in time')
 
-def test_a_killed_run_goes_on_where_it_was(exports, tmp_path):
-    out = tmp_path/'out'
+CHANGED = 'the base model base has changed since the run started .weights sha256 [0-9a-f]{12}… then, [0-9a-f]{12}… now.; put it back or start a new run'
+
+def noise(base):
+    "Change one bit of a base in the last place, keeping size and time; what it was"
+    file = base/'model.safetensors'
+    was, data = file.stat(), file.read_bytes()
+    file.write_bytes(data[:-4]+bytes([data[-4]^1])+data[-3:])
+    os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
+    return data
+
+def test_a_killed_run_goes_on_where_it_was_and_on_the_base_it_was_on(exports, tmp_path):
+    out, base = tmp_path/'out', shutil.copytree(random_base(), tmp_path/'base')
     sets = [x for k,v in plan(out, epochs=12, save_steps=2, logging_steps=1, evaluate_after_training=False).items() if k not in ('tenant_id', 'project', 'model_type', 'agent_type', 'base_model') for x in ('--set', f'{k}={v}')]
-    child = command('train', '--project', 'shop', '--tenant', 'acme', '--agent-type', 'routing', '--base-model', random_base(), '--file', exports, *sets, start_new_session=True)
+    child = command('train', '--project', 'shop', '--tenant', 'acme', '--agent-type', 'routing', '--base-model', base, '--file', exports, *sets, start_new_session=True)
     wait_for(lambda: len(list(out.glob('sft_*/checkpoints/step0/checkpoint-*/seal.json')))>=2 or child.poll() is not None)
     assert child.poll() is None, child.communicate()
     os.kill(child.pid, signal.SIGKILL)
@@ -127,6 +140,11 @@ def test_a_killed_run_goes_on_where_it_was(exports, tmp_path):
     trainer_gone = lambda: subprocess.run(['pgrep', '-f', str(run)], capture_output=True).returncode!=0
     wait_for(trainer_gone, 30)
     reached = read_metrics(run)[-1]['step']
+    right = noise(base)
+    begun = len(read_lines(run/'events.jsonl'))
+    with pytest.raises(FtkitError, match=CHANGED): finetune_sync(resume=run, say=quietly)
+    assert len(read_lines(run/'events.jsonl'))==begun, 'a stage was begun on another base'
+    (base/'model.safetensors').write_bytes(right)
     done = command('train', '--resume', run, '--json')
     said, complaints = done.communicate(timeout=300)
     assert done.returncode==0, complaints
@@ -137,6 +155,35 @@ def test_a_killed_run_goes_on_where_it_was(exports, tmp_path):
     after = steps[steps.index(reached)+1:] if reached in steps else steps
     assert min(after)>1, 'training began again from the start'
     assert Run(run).state=='finished'
+
+def test_a_changed_base_is_refused_in_training_and_evaluation_and_registration(exports, tmp_path, monkeypatch):
+    base = shutil.copytree(random_base(), tmp_path/'base')
+    result = finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, in_process=True, **plan(tmp_path/'out', base_model=str(base), evaluate_after_training=False, enable_registry=False))
+    run, config = Run(result.run, quietly), OrchestrationConfig(**read_json(Path(result.run)/'plan.json'))
+    dataset, trained, choice = (noun.load(run.folder/'data'/name) for noun,name in ((pipeline.Dataset, 'split'), (Trained, 'train'), (pipeline.Choice, 'select')))
+    assert read_json(run.folder/'base.json')['weights']==read_passport(result.adapter_path)['base']['weights']
+    right = noise(base)
+    with pytest.raises(FtkitError, match=CHANGED): pipeline.examine(run, config, dataset, trained, base)
+    with pytest.raises(FtkitError, match=CHANGED): pipeline.register(run, config, dataset, trained, None, choice)
+    with monkeypatch.context() as m, pytest.raises(FtkitError, match=CHANGED):
+        m.setattr('transformers.AutoModelForCausalLM.from_pretrained', lambda *a, **k: pytest.fail('the base was read'))
+        train_here(run.folder)
+    assert finetune_sync(resume=run.folder, say=quietly).status=='finished', 'nothing is left to do with the base'
+    (base/'model.safetensors').write_bytes(right)
+    shutil.rmtree(run.folder/'checkpoints')
+    shutil.rmtree(run.folder/'adapter')
+    real = Trainer.train
+    monkeypatch.setattr(Trainer, 'train', lambda *a, **kw: (real(*a, **kw), noise(base))[0]) # as when it changes while the run trains
+    with pytest.raises(FtkitError, match=CHANGED): train_here(run.folder)
+    assert not (run.folder/'adapter').exists(), 'a passport vouches for the base that came later'
+
+def test_a_run_that_did_not_record_its_base_says_so_and_records_it(exports, tmp_path):
+    said = []
+    with pytest.raises(FtkitError, match='timeout=1 s'): finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, **plan(tmp_path, timeout=1, evaluate_after_training=False, enable_registry=False))
+    run, = tmp_path.glob('sft_*')
+    (run/'base.json').unlink()
+    finetune_sync(resume=run, timeout=600, in_process=True, say=said.append)
+    assert any('its base was not recorded when it started' in line for line in said) and (run/'base.json').exists()
 
 def test_a_run_is_worked_on_by_one_process(exports, tmp_path):
     result = finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, in_process=True, **plan(tmp_path, evaluate_after_training=False, enable_registry=False))

@@ -18,9 +18,9 @@ from ..core import FtkitError, collector_waits, read_json, write_json
 from ..data.approval import require_approved
 from ..data.version import load_version, owner_of
 from ..models import Model, best_dtype, load_base
-from ..passport import write_passport
+from ..passport import pin_base, write_passport
 from ..plan import OrchestrationConfig, fits, memory_mb
-from .base import Trained, broken, load_weights, parameter_counts, quiet, save_adapter, saving, seal, with_lora
+from .base import Trained, broken, parameter_counts, quiet, restore, save_adapter, saving, seal, with_lora
 from .embedding import open_embedder
 from .preflight import length_notes
 
@@ -146,7 +146,7 @@ def open_quantized(
 def _finished(model, folder):
     "Take up a finished step: its weights into the model, its measurements back."
     if broken(folder/'done'): return None
-    load_weights(model, folder/'done')
+    restore(model, folder/'done')
     return read_json(folder/'done'/'metrics.json')
 
 def _finish(model, folder, metrics):
@@ -172,6 +172,10 @@ def open_model(
     for w in told: warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
     return model, tokenizer, how, [str(w.message) for w in told if str(w.message).startswith('LoRA cannot')]
 
+def _opened(folder, job, config):
+    pin_base(folder, config.base_model, job.base)
+    return open_model(job, config)
+
 # %% ../../nbs/46_train.run.ipynb #17ed87d9
 def run_steps(
     folder, # run folder
@@ -180,7 +184,7 @@ def run_steps(
 ) -> Trained:
     "Train every step of the job's method and write the adapter."
     folder, steps = Path(folder), METHODS[job.method]
-    model, tokenizer, how, notes = open_model(job, config)
+    model, tokenizer, how, notes = _opened(folder, job, config)
     needed, metrics = check_memory(model, config, job.max_length), {}
     for n,(kind,function) in enumerate(steps):
         place = folder/'checkpoints'/f'step{n}'
@@ -190,9 +194,10 @@ def run_steps(
             got = resolve(function)(model, tokenizer, *rows, config, folder, place)
             _finish(model, place, got)
             if n+1<len(steps):
-                model, tokenizer, how, _ = open_model(job, config)
+                model, tokenizer, how, _ = _opened(folder, job, config)
                 _finished(model, place)
         metrics, notes = {**metrics, **got}, [*notes, *said]
+    pin_base(folder, config.base_model, job.base)
     return _written(folder, job, config, tokenizer, model, how, {**metrics, 'memory_estimate_mb': round(needed)}, notes)
 
 # %% ../../nbs/46_train.run.ipynb #c73a7f4f
