@@ -16,7 +16,7 @@ from ftkit.experiment import get_experiment_details
 from ftkit.models import load
 from ftkit.passport import read_passport
 
-from ftkit.plan import OrchestrationConfig
+from ftkit.plan import OrchestrationConfig, read_plan
 from ftkit.registry import AdapterRegistry
 from ftkit.samples import telemetry
 from ftkit.spans import renewed
@@ -59,16 +59,16 @@ def test_the_documented_call_works_against_a_real_phoenix(phoenix_server, tmp_pa
 
 def test_telemetry_of_another_tenant_is_refused(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path))
-    with pytest.raises(FtkitError, match="of tenant 'rival' and the run of tenant 'acme'"): asyncio.run(extract(FileProvider(exports, 'rival'), config))
-    for same in (FileProvider(exports), FileProvider(exports, 'acme')): assert len(asyncio.run(extract(same, config)).sets['examples'])>40
+    with pytest.raises(FtkitError, match="of tenant 'rival' and the run of tenant 'acme'"): asyncio.run(extract(FileProvider(exports, 'rival'), config.source))
+    for same in (FileProvider(exports), FileProvider(exports, 'acme')): assert len(asyncio.run(extract(same, config.source)).sets['examples'])>40
 
 def test_a_dataset_of_another_tenant_is_refused(exports, tmp_path):
     config = lambda tenant, **more: OrchestrationConfig(**plan(tmp_path/'out', tenant_id=tenant, **more))
-    found = asyncio.run(extract(FileProvider(exports), config('globex')))
-    theirs = divide(curate(found), config('globex')).id
-    assert stored(config('globex', dataset=theirs)).id==stored(config('globex', dataset=theirs[:12])).id==theirs
+    found = asyncio.run(extract(FileProvider(exports), config('globex').source))
+    theirs = divide(curate(found), config('globex').source).id
+    assert stored(config('globex', dataset=theirs).source).id==stored(config('globex', dataset=theirs[:12]).source).id==theirs
     for name in (theirs, theirs[:12]):
-        with pytest.raises(FtkitError, match=f"there is no dataset '{name}' for tenant 'acme'"): stored(config('acme', dataset=name))
+        with pytest.raises(FtkitError, match=f"there is no dataset '{name}' for tenant 'acme'"): stored(config('acme', dataset=name).source)
     with pytest.raises(FtkitError, match="for tenant 'acme'"): finetune_sync(config=config('acme', dataset=theirs), say=quietly)
     assert not list((tmp_path/'out').rglob('adapter*'))
 
@@ -86,8 +86,8 @@ def test_training_counts_the_approvals_of_its_tenant_alone(fresh_home):
 
 def test_the_stored_version_says_what_became_of_spans_and_annotations(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path))
-    found = asyncio.run(extract(FileProvider(exports), config))
-    told = load_version(divide(curate(found), config).id).manifest['accounting']
+    found = asyncio.run(extract(FileProvider(exports), config.source))
+    told = load_version(divide(curate(found), config.source).id).manifest['accounting']
     assert told['annotations']==dict(found.annotations.rows) and found.annotations.kept>40 and set(told)=={'examples', 'pairs', 'annotations'}
 
 def test_the_orchestrator_runs_the_same_plan(exports, tmp_path):
@@ -159,13 +159,15 @@ def test_a_killed_run_goes_on_where_it_was_and_on_the_base_it_was_on(exports, tm
 def test_a_changed_base_is_refused_in_training_and_evaluation_and_registration(exports, tmp_path, monkeypatch):
     base = shutil.copytree(random_base(), tmp_path/'base')
     result = finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, in_process=True, **plan(tmp_path/'out', base_model=str(base), evaluate_after_training=False, enable_registry=False))
-    run, config = Run(result.run, quietly), OrchestrationConfig(**read_json(Path(result.run)/'plan.json'))
+    run, config = Run(result.run, quietly), read_plan(Path(result.run)/'plan.json')
     dataset, trained, choice = (noun.load(run.folder/'data'/name) for noun,name in ((pipeline.Dataset, 'split'), (Trained, 'train'), (pipeline.Choice, 'select')))
     assert read_json(run.folder/'base.json')['weights']==read_passport(result.adapter_path)['base']['weights']
     right = noise(base)
     with pytest.raises(FtkitError, match=CHANGED): pipeline.examine(run, config, dataset, trained, base)
     with pytest.raises(FtkitError, match=CHANGED): pipeline.register(run, config, dataset, trained, None, choice)
-    with pytest.raises(FtkitError, match=CHANGED): train_here(run.folder)
+    with monkeypatch.context() as m, pytest.raises(FtkitError, match=CHANGED):
+        m.setattr('transformers.AutoModelForCausalLM.from_pretrained', lambda *a, **k: pytest.fail('the base was read'))
+        train_here(run.folder)
     assert finetune_sync(resume=run.folder, say=quietly).status=='finished', 'nothing is left to do with the base'
     (base/'model.safetensors').write_bytes(right)
     shutil.rmtree(run.folder/'checkpoints')
@@ -214,7 +216,7 @@ def test_damaged_data_is_named_and_can_be_mended(exports, tmp_path):
     data.write_bytes(good[:-7]+b'damaged')
     with pytest.raises(FtkitError, match='ds-[0-9a-f]{12}'): finetune_sync(resume=run, say=quietly)
     data.write_bytes(good)
-    with pytest.raises(FtkitError, match='leave out epochs'): finetune_sync(resume=run, epochs=9, say=quietly)
+    with pytest.raises(FtkitError, match='epochs: it was 1; leave it out'): finetune_sync(resume=run, epochs=9, say=quietly)
     assert finetune_sync(resume=run, timeout=600, in_process=True, say=quietly).status=='finished' and read_json(run/'plan.json')['place']['timeout']==600
 
 def test_an_agent_nobody_used_is_named_with_those_that_were(exports, tmp_path):

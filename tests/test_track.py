@@ -1,7 +1,7 @@
 "Corners of `ftkit.track`: what a run folder says about itself, and a folder of runs."
 import asyncio
 
-from ftkit.core import read_json, write_json
+from ftkit.core import write_json
 from ftkit.plan import Plan, fill
 from ftkit.track import Run, facts_of, hyperparameters, made_of, stage, working, write_report
 
