@@ -104,7 +104,7 @@ def scores_in(
     row:dict, # of any kind
 ) -> list: # of numbers
     "The scores of verdicts that a row was kept for."
-    verdicts = [row.get('metadata'), *((turn.get('metadata') for turn in row.get('turns') or ()))]
+    verdicts = [row.get('metadata'), *(turn.get('metadata') for turn in row.get('turns') or ())]
     scores = [row.get('session_score'), *((v or {}).get('score') for v in verdicts)]
     return [s for s in scores if isinstance(s, (int, float))]
 
