@@ -11,13 +11,13 @@ __all__ = ['PARAMS', 'MOST_SOURCES', 'CURVES', 'sources', 'known', 'data_attribu
            'get_experiment_details', 'compare_experiments', 'side_by_side']
 
 # %% ../nbs/35_experiment.ipynb #fff76d57
-import math, os
+import math
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from .core import FtkitError, as_time, clip, content_hash, now, plain, read_json, read_jsonl, to_json, write_json, write_jsonl
+from .core import FtkitError, as_time, clip, content_hash, now, plain, read_json, read_jsonl, to_json, variable, write_json, write_jsonl
 from .data.version import load_version
 from .passport import public_name
 from .spans import Annotation, Span, as_annotation, as_span, flatten, from_json, nest, record_row
@@ -224,7 +224,7 @@ def server_of(
 ) -> dict|None: # endpoint and key, for `send`; `None` when nothing names a server
     "The Phoenix that should hear of a run."
     if wire := getattr(provider, 'wire', None): return dict(endpoint=wire.endpoint, api_key=wire.api_key)
-    named = os.environ.get('PHOENIX_COLLECTOR_ENDPOINT') or os.environ.get('PHOENIX_ENDPOINT')
+    named = variable('PHOENIX_COLLECTOR_ENDPOINT') or variable('PHOENIX_ENDPOINT')
     return dict(endpoint=named, api_key=None) if named else None
 
 # %% ../nbs/35_experiment.ipynb #f928df46
