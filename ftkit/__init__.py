@@ -1,4 +1,4 @@
-__version__ = "0.1.1"
+__version__ = "0.2.0.dev0"
 from importlib import import_module
 
 # public name -> the page that defines it; resolved on first use, so that `import ftkit` stays light
