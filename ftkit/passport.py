@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['MOST_FILES', 'KINDS', 'WANTED', 'MAGIC', 'BITS', 'Tensor', 'EXPONENT', 'MAX_RANK', 'MAX_SCALE', 'RULES', 'WHY', 'KEY',
-           'UNSEALED', 'AdapterRefused', 'refuse', 'inventory', 'tree_hash', 'check_kind', 'plausible', 'read_header',
-           'tensor_table', 'scan', 'check_config', 'check_json', 'lora_pairs', 'check_ranks', 'check_numbers',
-           'weight_files', 'weights_hash', 'base_shapes', 'find_module', 'check_fit', 'tokenizer_hashes', 'sealed',
-           'libraries', 'public_name', 'name_base', 'write_passport', 'read_passport', 'check_passport', 'add_figures',
-           'Checked', 'check_lora', 'check_full', 'check_adapter']
+           'UNSEALED', 'PARTS', 'BASE', 'AdapterRefused', 'refuse', 'inventory', 'tree_hash', 'check_kind', 'plausible',
+           'read_header', 'tensor_table', 'scan', 'check_config', 'check_json', 'lora_pairs', 'check_ranks',
+           'check_numbers', 'hash_files', 'weight_files', 'weights_hash', 'base_shapes', 'find_module', 'check_fit',
+           'tokenizer_hashes', 'sealed', 'libraries', 'public_name', 'name_base', 'write_passport', 'read_passport',
+           'check_passport', 'add_figures', 'Checked', 'check_lora', 'check_full', 'check_adapter', 'module_files',
+           'base_parts', 'pin_base']
 
 # %% ../nbs/29_passport.ipynb #5fa3f763
 import json, math, os, re, stat
@@ -239,11 +240,31 @@ def check_numbers(
     if not acts: refuse('no effect', 'every pair of weights multiplies to zero, so the adapter changes nothing; was it saved before the first step?')
 
 # %% ../nbs/29_passport.ipynb #e1fc94b2
-def _remembered(path, memo):
+def _remembered(path, memo, fresh):
     s = path.stat()
-    key, mark = str(path.resolve()), [s.st_size, s.st_mtime_ns, s.st_ino]
-    if memo.get(key, [None])[:-1]!=mark: memo[key] = [*mark, file_hash(path)]
+    key, mark = str(path.resolve()), [s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino]
+    if fresh or memo.get(key, [None])[:-1]!=mark: memo[key] = [*mark, file_hash(path)]
     return memo[key][-1]
+
+def hash_files(
+    files, # paths
+    fresh:bool=False, # read every byte again, whatever is remembered
+) -> dict: # path -> SHA-256
+    "The hashes of large files, remembered as long as size, times and inode stay the same."
+    store, before = _recall()
+    memo = {**before, **_hashed}
+    hashes = {p: _remembered(p, memo, fresh) for p in files}
+    _hashed.update(memo)
+    if store and memo!=before: write_json(store, memo)
+    return hashes
+
+_hashed = {} # what this process knows, where it has no home folder
+
+def _recall(): # file of what is remembered, `None` where there is no home folder to keep it in; what it holds
+    try: store = home('passport')/'weights.json'
+    except (OSError, RuntimeError): return None, {}
+    try: return store, read_json(store) if store.exists() else {}
+    except FtkitError: return store, {}
 
 def weight_files(
     base, # a base model's folder
@@ -255,15 +276,10 @@ def weight_files(
 
 def weights_hash(
     base, # a base model's folder
+    fresh:bool=False, # read every byte again, whatever is remembered
 ) -> str: # 64 hex digits
     "One name for the weights of a base model."
-    store = home('passport')/'weights.json'
-    try: memo = read_json(store) if store.exists() else {}
-    except FtkitError: memo = {}
-    before = dict(memo)
-    found = tree_hash({p.name: _remembered(p, memo) for p in weight_files(base)})
-    if memo!=before: write_json(store, memo)
-    return found
+    return tree_hash({p.name: digest for p,digest in hash_files(weight_files(base), fresh).items()})
 
 # %% ../nbs/29_passport.ipynb #92d88c8c
 def base_shapes(
@@ -479,3 +495,45 @@ def check_adapter(
     checks = {'files': f'{len(files)}, all of a known kind', 'weights': f'finite, rank {config["r"]} on {modules} modules' if kind=='lora' else 'finite',
         'files against the passport': 'equal' if passport else 'no passport', 'base': ('the same weights' if passport and passport['base'].get('weights') else 'names and shapes fit') if local else 'by name only' if base else 'not given'}
     return Checked(kind, tuple(files), config, modules, passport, checks)
+
+# %% ../nbs/29_passport.ipynb #53faa2e4
+PARTS = dict(weights='weights', config='config.json', tokenizer='tokenizer', template='chat template', modules='modules') # part -> what people call it
+
+def module_files(
+    base, # a base model's folder
+) -> list: # empty for a language model
+    "The files of the modules that an embedding model puts on its network."
+    listed = Path(base)/'modules.json'
+    if not listed.exists(): return []
+    return [listed, *sorted(p for p in Path(base).glob('*/*') if p.suffix in ('.json', '.safetensors', '.bin'))]
+
+def base_parts(
+    base, # a base model's folder
+    fresh:bool=False, # read every byte again, whatever is remembered
+) -> dict: # part -> 64 hex digits, `None` where the base has no such part
+    "A hash for each part of a base model."
+    config = Path(base)/'config.json'
+    hashes = hash_files(module_files(base), fresh)
+    modules = {p.relative_to(base).as_posix(): digest for p,digest in hashes.items()}
+    return dict(weights=weights_hash(base, fresh), config=content_hash(read_json(config), 64) if config.exists() else None,
+        **tokenizer_hashes(base), modules=tree_hash(modules) if modules else None)
+
+# %% ../nbs/29_passport.ipynb #c2223d84
+BASE = 'base.json' # in a run folder: the base it started with
+
+def pin_base(
+    folder, # a run folder
+    name:str, # of the base, as the plan has it
+    base, # its folder
+    fresh:bool=False, # read every byte again, whatever is remembered
+) -> dict: # what `base.json` holds
+    "Record the base of a run at the first call, and refuse another base at every later one."
+    path, parts = Path(folder)/BASE, base_parts(base, fresh)
+    if not path.exists():
+        known = public_name(name)
+        write_json(path, dict(layout=1, name=Path(known).name if os.path.isdir(known) else known, **parts))
+    then = read_json(path)
+    changed = next((part for part in PARTS if then.get(part)!=parts[part]), None)
+    if changed is None: return then
+    before, after = (str(hashes.get(changed))[:12] for hashes in (then, parts))
+    raise FtkitError(f'the base model {then["name"]} has changed since the run started ({PARTS[changed]} sha256 {before}… then, {after}… now); put it back or start a new run')

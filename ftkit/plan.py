@@ -7,8 +7,8 @@ __all__ = ['Int', 'Float', 'Time', 'SECTIONS', 'FIELDS', 'KINDS', 'IDLE', 'Orche
            'TYPICAL', 'RATES', 'BY_SIZE', 'Section', 'Source', 'Data', 'Method', 'Train', 'Adapter', 'Place', 'After',
            'accepted', 'explain', 'flat_name', 'no_field', 'changed', 'idle_fields', 'contradictions', 'check_version',
            'sort_fields', 'open_sections', 'Plan', 'read_config', 'parse_settings', 'resumed', 'plan_values',
-           'read_plan', 'usual_epochs', 'typical', 'recommended', 'recommendation_table', 'advice', 'fill', 'memory_mb',
-           'fits', 'plan_table']
+           'read_plan', 'only_in_01', 'usual_epochs', 'typical', 'recommended', 'recommendation_table', 'advice',
+           'fill', 'memory_mb', 'fits', 'plan_table']
 
 # %% ../nbs/31_plan.ipynb #d510a9c2
 import json
@@ -46,7 +46,7 @@ class Source(Section):
     modality:Literal['video', 'image', 'text']|None = None # which search; required for `embedding`
     dataset:str|None = None # a stored dataset version to train on, in place of telemetry
     start_time:Time|None = None # only spans from here on, ISO 8601
-    approval_threshold:Float = .5 # a score at or above it approves
+    approval_threshold:Float|None = None # a score at or above it approves; .5 for scores from 0 to 1 when `None`
     annotation_names:tuple[str, ...]|None = None # annotations that count as a verdict; all when `None`
     policy:dict|None = None # an `AnnotationPolicy` as JSON, for labels of your own
     provider:dict|None = None # kind and address of the telemetry provider
@@ -166,6 +166,11 @@ def accepted(
     return ' or '.join(filter(None, parts))
 
 # %% ../nbs/31_plan.ipynb #5519af51
+def _as_list(value, schema):
+    "How text is written where a list is needed."
+    takes_list = any(o.get('type')=='array' for o in schema.get('anyOf') or [schema])
+    return f'; write ({value!r},), on a command line ["{value}"]' if takes_list and isinstance(value, str) else ''
+
 def explain(
     error:ValidationError, # from a section
     section:str, # its name
@@ -178,7 +183,7 @@ def explain(
         if e['type']=='missing': lines[name] = f'{name}: is required'
         elif e['type']=='extra_forbidden': lines[name] = no_field(f'{section}.{field}')
         elif e['input'] is not PydanticUndefined: # a default that followed from a wrong value
-            lines[name] = f'{name}: got {e["input"]!r}, needed {_needed(name, properties[field])}'
+            lines[name] = f'{name}: got {e["input"]!r}, needed {_needed(name, properties[field])}'+_as_list(e['input'], properties[field])
     return lines
 
 def _needed(name, schema): return 'a time such as 2026-01-31T12:00:00+00:00' if name=='start_time' else accepted(schema)
@@ -333,6 +338,10 @@ class Plan(BaseModel):
         section, field = FIELDS[name]
         return getattr(getattr(self, section), field)
 
+    def given(self) -> set:
+        "The flat names that were given a value."
+        return {n for n,(s,f) in FIELDS.items() if getattr(self, s) is not None and f in getattr(self, s).model_fields_set}
+
     def flat(self) -> dict:
         "Every field by its flat name."
         return {n: getattr(getattr(self, s), f) for n,(s,f) in FIELDS.items() if getattr(self, s) is not None}
@@ -423,8 +432,14 @@ def read_plan(
 ) -> Plan:
     "The plan of a run that is to be worked on."
     stored = read_json(path)
-    if 'layout' not in stored: raise FtkitError(f'{Path(path).parent.name} was begun by ftkit 0.1; it can be listed, compared and read here, and only ftkit 0.1 can finish it: `pip install "ftkit<0.2"`')
+    if 'layout' not in stored: raise FtkitError(only_in_01(Path(path).parent.name))
     return Plan(**stored)
+
+def only_in_01(
+    run:str, # its name
+) -> str:
+    "Say that a run was begun by ftkit 0.1."
+    return f'{run} was begun by ftkit 0.1; it can be listed, compared and read here, and only ftkit 0.1 can finish it: `pip install "ftkit<0.2"`'
 
 # %% ../nbs/31_plan.ipynb #f859ff13
 TYPICAL = ( # parameters up to, learning rate, batch size, memory in GB

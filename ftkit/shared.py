@@ -7,11 +7,13 @@ __all__ = ['IGNORED', 'PAIRS', 'Tree', 'tree', 'common_prefix', 'share', 'collat
            'answer_logps', 'plain_logps', 'why_not_shared']
 
 # %% ../nbs/34_shared.ipynb #6d534d98
+import inspect
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate, combinations
 
 from .core import FtkitError
+from .models import why_not_whole
 
 # %% ../nbs/34_shared.ipynb #1b9af871
 IGNORED = -100 # the label that PyTorch's cross entropy leaves out
@@ -172,21 +174,27 @@ def plain_logps(
 ): # (rows,)
     "The log-probability of each row's learned tokens, each row by itself."
     import torch
+    net = model.get_base_model() if hasattr(model, 'get_base_model') else model
     device, out = next(model.parameters()).device, []
+    short = 'logits_to_keep' in inspect.signature(net.forward).parameters # a long row times the vocabulary is a lot of memory
     for ids,labels in rows:
-        logits = model(input_ids=torch.tensor([ids], device=device), use_cache=False).logits[0, :-1].float()
         keep = [i for i,l in enumerate(labels[1:]) if l!=IGNORED]
-        out.append(torch.log_softmax(logits[keep], -1).gather(-1, torch.tensor([[ids[i+1]] for i in keep], device=device)).sum())
+        tail = dict(logits_to_keep=len(ids)-min(keep, default=0)) if short else {}
+        logits = model(input_ids=torch.tensor([ids], device=device), use_cache=False, **tail).logits[0, :-1].float()
+        at = [i-(len(ids)-1-len(logits)) for i in keep]
+        out.append(torch.log_softmax(logits[at], -1).gather(-1, torch.tensor([[ids[i+1]] for i in keep], device=device)).sum())
     return torch.stack(out)
 
 # %% ../nbs/34_shared.ipynb #500ef534
 def why_not_shared(
     model, # a causal language model
-    rows, # (token ids, labels) pairs, a few of the run's
+    rows, # (token ids, labels) pairs: the longest of the run, validation included
 ) -> str|None: # the reason, `None` when the tree gives what the model gives
     "Does this model compute the same on a tree?"
     import torch
     if next(model.parameters()).device.type!='cpu': return "on a GPU TRL's own kernels are used"
+    config = getattr(model, 'config', None)
+    if config and (why := why_not_whole(config, max(len(ids) for ids,_ in rows))): return why
     was = model.training
     model.eval()
     try:

@@ -6,7 +6,8 @@
 __all__ = ['ENDINGS', 'KINDS', 'IDS', 'NOTES', 'ASK_BY', 'JUDGED_DOCUMENT', 'SNAKE', 'CHANGED', 'CHILD', 'TEXT_KEYS', 'POST_TO',
            'TelemetryError', 'address', 'Wire', 'ask', 'pages', 'no_project', 'project_id', 'check_window',
            'check_kinds', 'Traces', 'judged_ids', 'Annotations', 'Provider', 'Batch', 'start_mark', 'save_telemetry',
-           'FileProvider', 'PhoenixProvider', 'free_port', 'Embedded', 'phoenix', 'otel_attributes', 'send']
+           'FileProvider', 'PhoenixProvider', 'describe_provider', 'open_provider', 'free_port', 'Embedded', 'phoenix',
+           'otel_attributes', 'send']
 
 # %% ../nbs/10_telemetry.ipynb #63e88a59
 import asyncio, base64, gzip, json, os, random, re, sqlite3, sys, tempfile, time
@@ -593,6 +594,19 @@ class PhoenixProvider(_Pulled, _Served, Provider):
                 some = ids[i:i+many]
                 found += await _noted_documents(self.wire, client, some) if target=='document' else await _noted(self.wire, client, pid, target, some)
         return found
+
+# %% ../nbs/10_telemetry.ipynb #640a64cf
+def describe_provider(provider) -> dict:
+    "A provider as JSON."
+    if hasattr(provider, 'wire'): return dict(kind='phoenix', endpoint=provider.wire.endpoint)
+    if isinstance(provider, FileProvider): return dict(kind='file', path=str(provider.path.absolute()))
+    return dict(kind='custom', name=f'{type(provider).__module__}:{type(provider).__qualname__}')
+
+def open_provider(about, tenant_id, project):
+    "The provider that a plan names."
+    if about['kind']=='phoenix': return PhoenixProvider(tenant_id, project, about['endpoint'])
+    if about['kind']=='file': return FileProvider(about['path'], tenant_id, project)
+    raise FtkitError(f'the run reads telemetry with {about.get("name", about["kind"])}; pass it again as telemetry_provider=')
 
 # %% ../nbs/10_telemetry.ipynb #e48f57d6
 CHILD = '''

@@ -15,7 +15,7 @@ def test_help_answers_without_the_heavy_modules():
 
 @pytest.mark.parametrize('args,words', [
     (['train'], 'which project?'),
-    (['train', '--project', 'p', '--agent-type', 'a', '--set', 'epochs=0'], 'epochs: got 0, needed integer from 1 to 1000'),
+    (['train', '--project', 'p', '--agent-type', 'a', '--set', 'epochs=0'], 'epochs: got 0, needed integer from 1 to 1,000'),
     (['train', '--project', 'p', '--agent-type', 'a', '--set', 'lora_rank=8'], 'lora_rank: there is no such field; did you mean lora_r?'),
     (['train', '--project', 'p', '--agent-type', 'a', '--config', 'no-such.yaml'], 'there is no configuration file no-such.yaml'),
     (['train', '--project', 'p', '--agent-type', 'a', '--file', 'no-such-folder'], 'no-such-folder does not exist'),

@@ -1,13 +1,17 @@
 "Corners of `ftkit.data.extract`: who is right, what counts once, and accounts that add up whatever comes."
 import asyncio, os, tempfile, tracemalloc
 from collections import Counter
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ftkit.core import FtkitError, InstructionDataset
-from ftkit.data.extract import (AnnotationPolicy, Extraction, PreferencePairExtractor, Reader, SearchReader, TraceToTrajectoryConverter, TripletExtractor,
-    documents, examples, extraction, judge, preference_pairs, pull, rate, read_call, trajectories, triplets)
+from ftkit.data.extract import (RELEVANT, AnnotationPolicy, Extraction, PreferencePairExtractor, Reader, SearchReader, TraceToTrajectoryConverter, TripletExtractor,
+    documents, examples, extraction, judge, preference_pairs, pull, rankings, rate, read_call, trajectories, triplets)
+from ftkit.pipeline import extract
+from ftkit.plan import OrchestrationConfig
 from ftkit.samples import telemetry
 from ftkit.spans import as_annotation, as_span
 from ftkit.telemetry import FileProvider, Provider, save_telemetry
@@ -95,6 +99,113 @@ def test_documents_used_or_clicked_are_relevant():
 def test_short_sessions_are_counted_out():
     got = trajectories([span('a', **{'session.id': 's1'}), span('b', **{'session.id': 's2'}), span('c', **{'session.id': 's2'}), span('d')])
     assert len(got)==1 and got.accounting.dropped=={'session of fewer than 2 turns': 1, 'no session': 1}
+
+# ---- which end of a score is good, and on which scale ----
+
+LESS, NEUTRAL = {'direction': 'minimize'}, {'direction': 'neutral'}
+
+def evaluated(span, label=None, score=None, metadata=LESS, name='hallucination', kind='LLM', **extra):
+    "As phoenix.evals writes it"
+    return note(span, label, score, kind=kind, name=name, who=name, metadata=metadata, **extra)
+
+@pytest.mark.parametrize('annotation,verdict', [
+    (evaluated('s', 'hallucinated', 1.), False), (evaluated('s', 'grounded', 0.), True), (evaluated('s', score=1., metadata={'direction': 'MINIMIZE '}), False), (evaluated('s', score=.5), True),
+    (evaluated('s', 'True', 1.), False), (evaluated('s', 'False', 0.), True), (evaluated('s', 'yes'), False), (evaluated('s', 'negative'), True), (evaluated('s', 'True', 1., {'direction': 'maximize'}), True),
+    (evaluated('s', 'approved', 1.), True), (evaluated('s', 'incorrect', 0.), False), (evaluated('s', score=1., metadata={'direction': 'inbound'}), True), (note('s', ' '), 'annotation without label or score'),
+    (evaluated('s', 'refused', 1., NEUTRAL, 'refusal'), 'neutral by its direction: refusal'), (evaluated('s', 'True', 1., NEUTRAL, 'refusal'), 'neutral by its direction: refusal'), (evaluated('s', 'refused', None, NEUTRAL, 'refusal'), 'neutral by its direction: refusal')])
+def test_the_direction_of_an_annotation_says_which_end_is_good(annotation, verdict):
+    got = rate([annotation])
+    assert (got if isinstance(got, str) else got.approved)==verdict
+
+def test_a_hallucinated_answer_is_no_example_and_the_rejected_side_of_a_pair():
+    spans = [span('a', answer='made up'), span('b', answer='true to the source')]
+    judged = judge(spans, [evaluated('a', 'hallucinated', 1.), evaluated('b', 'grounded', 0.)])
+    assert [e.output for e in examples(judged)]==['true to the source'] and examples(judged)[0].metadata['score']==1
+    assert [(p.chosen, p.rejected) for p in preference_pairs(judged)]==[('true to the source', 'made up')]
+
+def test_a_ranking_puts_the_least_toxic_answer_first():
+    scores = dict(a=.9, b=.1, c=.4)
+    (r,) = rankings(judge([span(i, answer=i) for i in scores], [evaluated(i, score=n, name='toxicity') for i,n in scores.items()]))
+    assert r.answers==('b', 'c', 'a') and r.scores==pytest.approx((.9, .6, .1))
+
+def test_a_threshold_is_turned_round_with_the_score():
+    policy = AnnotationPolicy(threshold=.9)
+    assert [rate([evaluated('s', score=n)], policy).approved for n in (0., .1, .11, 1.)]==[True, True, False, False]
+    assert rate([evaluated('s', score=.9)], AnnotationPolicy(threshold=.1)).approved, 'a rounding error decides nothing'
+
+def test_a_neutral_annotation_is_counted_and_decides_nothing():
+    assert judge([span('a', agent='other')], [evaluated('a', 'refused', 1., NEUTRAL, 'refusal')], agent_type='a').annotations.dropped=={'left out: another agent': 1}
+    judged = judge([span('a', answer='x'), span('b', answer='y')], [evaluated('a', 'refused', 1., NEUTRAL, 'refusal'), evaluated('b', 'refused', 1., NEUTRAL, 'refusal'), note('b', 'approved', score=.8)])
+    assert judged.reasons=={'neutral by its direction: refusal': 1} and judged.annotations.dropped=={'neutral by its direction: refusal': 2} and judged.annotations.kept==1
+    assert rate([note('s', 'approved', .8), note('s', 'answered', 0., name='refusal', metadata=NEUTRAL)], AnnotationPolicy(approved=('approved', 'answered'))).score==.8, 'a label the policy knows counts; its score says nothing'
+
+STARS = [note('a', score=1, name='stars'), note('b', score=5, name='stars')]
+
+def test_stars_without_a_threshold_stop_with_the_range_that_was_seen():
+    spans = [span('a', answer='x'), span('b', answer='y')]
+    with pytest.raises(FtkitError, match=r'stars runs from 1 to 5: give a threshold, e.g. approval_threshold=4'): judge(spans, STARS)
+    judged = judge(spans, STARS, AnnotationPolicy(threshold=4))
+    assert [(p.chosen, p.rejected) for p in preference_pairs(judged)]==[('y', 'x')]
+    with pytest.raises(FtkitError, match='stars runs from 1 to 5'): judge(spans, [*STARS, note('a', 'approved', kind='LLM', who='m')]) # a program does not decide for a person
+    assert judge([span('c')], [note('c', score=-.2)], AnnotationPolicy(threshold=-.5)).calls[0][1].approved, 'any number will do'
+
+def test_a_star_of_this_agent_is_read_on_the_scale_of_the_whole_project():
+    spans = [span('a'), span('b', agent='other')]
+    with pytest.raises(FtkitError, match='stars runs from 1 to 5'): judge(spans, STARS, agent_type='a')
+    assert judge(spans, [*STARS[1:], note('a', 'approved')], agent_type='a').annotations.dropped=={'left out: another agent': 1}, 'what does not decide here stops nothing'
+
+@pytest.mark.parametrize('extra', [note('a', 'approved'), note('b', 'approved')], ids='ab')
+def test_scores_that_decide_nothing_stop_nothing(extra):
+    other = 'b' if extra.span_id=='a' else 'a'
+    judged = judge([span('a'), span('b')], [extra, note(extra.span_id, score=5, name='stars', kind='LLM', who='m'), note(other, 'rejected', 3., name='grade')])
+    assert len(judged.calls)==2 and judged.annotations.dropped=={'scale of the score is not known: stars': 1}
+    assert judge([span('a')], [note('a', 'yes', score=5)]).calls, 'the label decides'
+
+def test_less_is_better_only_from_0_to_1():
+    for score,policy in ((3., AnnotationPolicy()), (3., AnnotationPolicy(threshold=2)), (0., AnnotationPolicy(threshold=4))):
+        with pytest.raises(FtkitError, match='hallucination runs from .* and less is better'): judge([span('a')], [evaluated('a', score=score)], policy)
+    assert judge([span('a')], [evaluated('a', score=3.), note('a', 'approved')], AnnotationPolicy(names=('review',))).calls
+
+def test_one_name_has_one_direction():
+    spans, person = [span('a'), span('b')], note('b', score=1., name='hallucination')
+    with pytest.raises(FtkitError, match=r'hallucination has several directions \(maximize, minimize'): judge(spans, [evaluated('a', score=1.), person])
+    with pytest.raises(FtkitError, match='several directions'): judge(spans, [evaluated('a', score=1.), note('b', 'no', name='hallucination')])
+    assert len(judge(spans, [evaluated('a', score=1.), replace(person, label='approved')]).calls)==2, 'a label that judges needs no direction'
+
+def test_searches_and_conversations_read_scores_by_the_same_rules():
+    find = as_span(dict(span_id='s', trace_id='t', span_kind='RETRIEVER', attributes={'input.value': 'q', 'retrieval.documents': [{'document.content': 'far'}, {'document.content': 'near'}]}))
+    marks = lambda low, high, metadata: [evaluated('s', score=n, name='distance', metadata=metadata, document_position=k) for k,n in enumerate((high, low))]
+    assert [(t.positive, t.negative) for t in triplets([find], marks(0., 1., LESS))]==[('near', 'far')]
+    assert triplets([find], marks(0., 1., NEUTRAL)).annotations.dropped=={'neutral by its direction: distance': 2}
+    for search in (marks(2, 5, {}), marks(2, 2, {})):
+        with pytest.raises(FtkitError, match='distance runs from 2'): triplets([find], search)
+    assert [t.positive for t in triplets([find], marks(2, 5, {}), policy=replace(RELEVANT, threshold=4))]==['far']
+    talk = [span('a', **{'session.id': 's1'}), span('b', **{'session.id': 's1'})]
+    on = lambda score, metadata: [as_annotation(dict(session_id='s1', name='friction', label='as found', score=score, annotator_kind='LLM', metadata=metadata))]
+    assert trajectories(talk, on(1., LESS), approved=True).accounting.dropped=={'session rejected': 2} and len(trajectories(talk, on(0., LESS), approved=True))==1
+    for notes in (on(5, {}), [note('a', score=5, name='stars')]):
+        with pytest.raises(FtkitError, match='runs from 5 to 5: give a threshold'): trajectories(talk, notes, approved=True)
+    assert len(trajectories(talk, on(5, {}), policy=AnnotationPolicy(threshold=4), approved=True))==1
+
+def test_labels_are_compared_without_regard_to_case():
+    policy = AnnotationPolicy(approved=('Gut', 'STRASSE'), rejected=('Schlecht ',))
+    assert [rate([note('s', l)], policy).approved for l in ('gut', 'GUT', 'straße', 'schlecht')]==[True, True, True, False]
+
+@pytest.mark.parametrize('field', ['names', 'approved', 'rejected', 'correction_keys'])
+def test_text_in_place_of_a_list_is_refused(field):
+    with pytest.raises(FtkitError, match=rf"{field}='tone' is text where a list is needed; write {field}=\('tone',\)"): AnnotationPolicy(**{field: 'tone'})
+
+@pytest.mark.parametrize('value', ['4', float('nan'), float('inf')])
+def test_a_threshold_is_a_finite_number(value):
+    with pytest.raises(FtkitError, match='not a finite number'): AnnotationPolicy(threshold=value)
+    assert rate([note('s', score=5)], AnnotationPolicy(threshold=np.float64(4))).approved is True
+
+def test_a_plan_takes_any_threshold_and_says_how_names_are_written(tmp_path):
+    plan = lambda **more: OrchestrationConfig(**dict(dict(tenant_id='acme', project='shop', model_type='llm', agent_type='a'), **more))
+    shop = FileProvider(save_telemetry(tmp_path, [span('a', answer='x'), span('b', answer='y')], STARS))
+    with pytest.raises(FtkitError, match='stars runs from 1 to 5'): asyncio.run(extract(shop, plan()))
+    assert [e.output for e in asyncio.run(extract(shop, plan(approval_threshold=4))).sets['examples']]==['y']
+    with pytest.raises(FtkitError, match=r"annotation_names: got 'tone', needed list or null; write \('tone',\)"): plan(annotation_names='tone')
 
 # ---- batch by batch ----
 
@@ -325,18 +436,23 @@ row = st.fixed_dictionaries(dict(span_id=st.sampled_from(['a', 'b', 'c', '']), t
     start_time=st.sampled_from([None, '2026-01-01T00:00:00Z', 'yesterday', -5.0, float('nan')]), end_time=st.just('1999-01-01T00:00:00Z'), attributes=attribute))
 remark = st.fixed_dictionaries(dict(span_id=st.sampled_from(['a', 'b', 'orphan']), name=weird, label=weird, score=weird, annotator_kind=st.sampled_from(['HUMAN', 'LLM', 'ALIEN']), metadata=st.just({'correction': 7}),
     document_position=st.sampled_from([None, None, 0, float('nan')]), session_id=st.sampled_from([None, None, 's']), trace_id=st.sampled_from([None, None, 't'])))
+pointed = st.sampled_from([dict(metadata={'direction': 'neutral'}, name='refusal'), dict(metadata={'direction': 'minimize'}, name='toxicity', score=.2)])
+remark = remark | st.tuples(remark, pointed).map(lambda both: {**both[0], **both[1]})
 
 @settings(max_examples=10_000 if os.environ.get('FTKIT_FULL') else 200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(row, min_size=1, max_size=6), st.lists(remark, max_size=6), st.integers(1, 6))
 def test_whatever_comes_the_account_adds_up_and_repeats(rows, remarks, size):
     spans, notes = [as_span(r) for r in rows], [as_annotation(r) for r in remarks]
-    make = lambda: (examples(judge(spans, notes)), preference_pairs(judge(spans, notes)), triplets(spans, notes), trajectories(spans, notes))
+    policy, relevant = AnnotationPolicy(threshold=.5), replace(RELEVANT, threshold=.5) # scores on any scale
+    def make():
+        judged = judge(spans, notes, policy)
+        return examples(judged), preference_pairs(judged), triplets(spans, notes, policy=relevant), trajectories(spans, notes, policy=policy)
     for d,again in zip(make(), make(), strict=True):
         assert d.accounting.seen==len(rows)==d.accounting.kept+sum(d.accounting.dropped.values())
         assert d==again and d.accounting==again.accounting and d.annotations==again.annotations
         assert d.annotations.seen==len(remarks)==d.annotations.kept+sum(d.annotations.dropped.values())
         if len(d): _stored_twice_the_same(d)
-    first = fed(Reader(), spans, notes, size).judged()
+    first = fed(Reader(policy), spans, notes, size).judged()
     assert first.seen==len(rows)==len(first.calls)+sum(first.reasons.values())
     assert first.annotations.seen==first.annotations.kept+sum(first.annotations.dropped.values())>=len(remarks)
 

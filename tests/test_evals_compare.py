@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip('torch')
 torch.set_num_threads(1) # small models gain nothing from more, and lose a lot on a busy machine
-from ftkit.core import InstructionExample, PreferencePair, Triplet, home, plain
+from ftkit.core import FtkitError, InstructionExample, PreferencePair, Triplet, home, plain
 from ftkit.data.split import certificate
 from ftkit.evals import compare as C, stats as S
 from ftkit.experiment import as_attributes
@@ -315,6 +315,95 @@ def test_embedders_are_compared_on_retrieval(base, tmp_path, lora, monkeypatch):
     pair = C.open_embedders(base, tmp_path/'tuned', 'cpu')
     with pair.off(): assert C.fill_retrieval(pair.base, triplets, triplets)['mrr']==pytest.approx(with_base['mrr'])
     assert not pair.idle
+
+
+def embedding_adapter(base, folder, dense=False):
+    "What embedding training leaves: an adapter, and layers after the network where there are any"
+    from peft import LoraConfig
+    from ftkit.models import load_embedder
+    tuned = load_embedder(base, device='cpu')
+    torch.manual_seed(0)
+    tuned.add_adapter(LoraConfig(r=4, target_modules=['q_proj', 'v_proj'], init_lora_weights=False))
+    if dense: tuned[-1].linear.weight.data.add_(1)
+    with quietly(): tuned.save_pretrained(str(folder))
+    return tuned
+
+
+def embedding_base(base, folder):
+    "A base with a layer after its network"
+    from sentence_transformers.sentence_transformer.modules import Dense
+    from ftkit.models import load_embedder
+    torch.manual_seed(0)
+    embedder = load_embedder(base, device='cpu')
+    embedder.append(Dense(64, 16))
+    with quietly(): embedder.save_pretrained(str(folder))
+    return folder
+
+
+def test_an_embedding_adapter_loads_on_the_base_that_was_checked_and_on_no_other(base, tmp_path):
+    from safetensors.torch import load_file, save_file
+    from ftkit.models import embed, load_embedder
+    trained_on, here = (shutil.copytree(base, tmp_path/name) for name in ('trained-on', 'here'))
+    wanted = embed(embedding_adapter(trained_on, tmp_path/'adapter'), ['tea'])
+    assert json.loads((tmp_path/'adapter'/'adapter_config.json').read_text())['base_model_name_or_path']==str(trained_on)
+    file = trained_on/'model.safetensors'
+    save_file({k: v+.5 for k,v in load_file(file).items()}, file, metadata=dict(format='pt')) # the folder that the adapter names holds something else by now
+    assert (embed(load_embedder(here, tmp_path/'adapter', 'cpu'), ['tea'])==wanted).all()
+    with (pair := C.open_embedders(here, tmp_path/'adapter', 'cpu')).off(): assert (embed(pair.base, ['tea'])==embed(load_embedder(base, device='cpu'), ['tea'])).all()
+    shutil.rmtree(trained_on)
+    assert (embed(load_embedder(here, tmp_path/'adapter', 'cpu'), ['tea'])==wanted).all()
+
+
+def test_an_embedding_adapter_on_another_base_than_its_passport_names_is_refused(base, tmp_path):
+    from ftkit.models import load_embedder
+    from ftkit.passport import AdapterRefused, write_passport
+    embedding_adapter(base, tmp_path/'adapter')
+    write_passport(tmp_path/'adapter', 'acme/embedder', base)
+    with pytest.raises(AdapterRefused, match="are not those of 'acme/embedder'"): load_embedder(random_base(seed=1), tmp_path/'adapter', 'cpu')
+
+
+def test_pickled_weights_of_an_embedding_model_are_refused_by_name(base, tmp_path):
+    from ftkit.models import load_embedder
+    whole = embedding_base(base, tmp_path/'whole')
+    pickled = shutil.copytree(whole, tmp_path/'pickled')
+    torch.save(torch.load, pickled/'2_Dense'/'pytorch_model.bin')
+    load_embedder(pickled, device='cpu') # the safetensors beside it are read
+    (pickled/'2_Dense'/'model.safetensors').unlink()
+    with pytest.raises(FtkitError, match='2_Dense/pytorch_model.bin is a pickle, which runs code when it is opened'): load_embedder(pickled, device='cpu')
+    (whole/'model.safetensors').rename(whole/'pytorch_model.bin')
+    shutil.copy(whole/'2_Dense'/'model.safetensors', whole/'other.safetensors')
+    with pytest.raises(FtkitError, match='pytorch_model.bin is a pickle'): load_embedder(whole, device='cpu')
+    (whole/'other.safetensors').unlink()
+    with pytest.raises(FtkitError, match='no .safetensors weights; ftkit does not load pickled ones'): load_embedder(whole, device='cpu')
+    embedding_adapter(base, tmp_path/'adapter')
+    (tmp_path/'adapter'/'adapter_model.safetensors').rename(tmp_path/'adapter'/'adapter_model.bin')
+    with pytest.raises(FtkitError, match="'adapter_model.bin' is a pickle"): load_embedder(base, tmp_path/'adapter', 'cpu')
+
+
+def test_an_adapter_that_brings_a_network_of_its_own_is_refused(base, tmp_path):
+    from ftkit.models import load_embedder
+    embedding_adapter(base, tmp_path/'adapter')
+    for name in ('config.json', 'model.safetensors'): shutil.copy(base/name, tmp_path/'adapter'/name)
+    with pytest.raises(FtkitError, match='holds an adapter and a network of its own'): load_embedder(base, tmp_path/'adapter', 'cpu')
+
+
+def test_an_embedding_adapter_whose_weights_have_other_names_than_the_network_is_refused(base, tmp_path):
+    from ftkit.models import check_filled
+    tuned = embedding_adapter(base, tmp_path/'adapter')
+    check_filled(tuned, tmp_path/'adapter'/'adapter_model.safetensors')
+    other = embedding_adapter(random_base(layers=1), tmp_path/'other')
+    with pytest.raises(FtkitError, match='differ in 4 names of weights, e.g. layers.1.self_attn.q_proj.lora_A.weight'): check_filled(other, tmp_path/'adapter'/'adapter_model.safetensors')
+
+
+def test_trained_layers_after_the_network_are_no_part_of_the_base(base, tmp_path):
+    from ftkit.models import embed, load_embedder
+    layered = embedding_base(base, tmp_path/'base')
+    embedding_adapter(layered, tmp_path/'adapter', dense=True)
+    pair = C.open_embedders(layered, tmp_path/'adapter', 'cpu')
+    with pair.off(): assert (embed(pair.base, ['tea'])==embed(load_embedder(layered, device='cpu'), ['tea'])).all()
+    before = C.base_hash(layered)
+    (layered/'2_Dense'/'config.json').write_text('{}')
+    assert C.base_hash(layered)!=before, 'another layer would be answered for from memory'
 
 
 def test_an_evaluation_never_imports_training():

@@ -21,11 +21,11 @@ from ftkit.track import read_lines, read_metrics
 from ftkit.train.base import checkpoints, quiet, with_lora
 from ftkit.train.embedding import embedding_loss, open_embedder, retrieval, train_embedding_rows
 from ftkit.train.preflight import encode_conversation
-from ftkit.train.ranking import answer_means, ranking_collator, ranking_loss, ranking_rows, train_ranking_rows
+from ftkit.train.ranking import answer_means, each_answer, ranking_collator, ranking_loss, ranking_rows, train_ranking_rows
 from ftkit.parcel import pack
 from ftkit.train.run import check_quantize, run_steps
-from ftkit.train.sft import fit_conversations, shorten_conversation, train_sft_rows
-from ftkit.train.dpo import train_dpo_rows
+from ftkit.train.sft import fit_conversations, sft_rows, shorten_conversation, train_sft_rows
+from ftkit.train.dpo import dpo_columns, pair_rows, train_dpo_rows
 
 FULL = os.environ.get('FTKIT_FULL')=='1'
 SEEDS = range(3) if FULL else range(1)
@@ -82,6 +82,66 @@ def test_accumulated_batches_of_uneven_answers_give_the_gradient_of_one(tmp_path
         log[name] = [read_metrics(tmp_path/name)[0][k] for k in ('loss', 'grad_norm')]
     assert log['two']==pytest.approx(log['one'], rel=.01) and log['four']==pytest.approx(log['one'], rel=.01)
 
+# rows longer than a window or a context
+
+SEEN = dict( # what a token sees, or where it is, changes in rows of more than 48 tokens
+    mistral=('Mistral', dict(sliding_window=48)), gemma3=('Gemma3Text', dict(head_dim=8, sliding_window=48, layer_types=['sliding_attention', 'full_attention'])),
+    qwen2=('Qwen2', dict(sliding_window=48, use_sliding_window=True, max_window_layers=1)), starcoder2=('Starcoder2', dict(sliding_window=48)))
+LAYERS = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512)
+TALE = ' and then the parcel went on to the next town'
+
+def far_base(folder, name):
+    kind, more = SEEN[name]
+    return base_of(folder, kind, **{**LAYERS, **more}, initializer_range=.3)
+
+def row_by_row(base, rows):
+    "What transformers computes for each `Row` alone: log-probability and number of its learned tokens"
+    model, out = load_base(base, dtype='float32', device='cpu').model, []
+    for r in rows:
+        with torch.no_grad(): scores = torch.log_softmax(model(torch.tensor([r.input_ids])).logits[0], -1)
+        at = [i for i,l in enumerate(r.labels) if l!=-100]
+        out.append((sum(scores[i-1, r.input_ids[i]].item() for i in at), len(at)))
+    return out
+
+@pytest.fixture
+def exact(monkeypatch): # no 16 bits, whatever the processor likes
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: {})
+
+@pytest.mark.parametrize('name', SEEN)
+def test_the_first_loss_is_that_of_single_rows_however_long_the_later_ones_are(tmp_path, exact, name):
+    base = far_base(tmp_path/'base', name)
+    records = [InstructionExample('Say it.', f'q{n}'+TALE*k, 'yes'+' no'*n) for n,k in enumerate((0, 0, 0, 8, 9, 10))]
+    _, result = trained(train_sft_rows, records, tmp_path/'run', config(epochs=1, batch_size=8, save_steps=None), base=base)
+    alone = row_by_row(base, sft_rows(records, load_base(base, dtype='float32', device='cpu').tokenizer))
+    first = next(m['loss'] for m in read_metrics(tmp_path/'run') if 'loss' in m)
+    assert first==pytest.approx(-sum(l for l,_ in alone)/sum(n for _,n in alone), abs=2e-4)
+    assert result['computation'].startswith('TRL: ')
+
+def test_the_reference_of_a_preference_is_that_of_single_rows_however_long_the_later_ones_are(tmp_path, exact):
+    base = far_base(tmp_path/'base', 'mistral')
+    pairs = [PreferencePair(f'q{n}'+TALE*k, 'yes'+' no'*n, 'never') for n,k in enumerate((0, 0, 9, 10))]
+    trained(train_dpo_rows, pairs, tmp_path/'run', config(epochs=1, save_steps=None, method='dpo'), base=base)
+    reference = read_json(tmp_path/'run'/'checkpoints'/'reference_train.json')
+    encoded = [row for p in dpo_columns(pairs, load_base(base, dtype='float32', device='cpu').tokenizer) for row in pair_rows(p)]
+    alone = [l for l,_ in row_by_row(base, encoded)]
+    assert reference['ref_chosen_logps']==pytest.approx(alone[::2], abs=1e-3) and reference['ref_rejected_logps']==pytest.approx(alone[1::2], abs=1e-3)
+
+def test_ranked_answers_are_scored_as_single_rows_however_long_the_later_ones_are(tmp_path, exact):
+    base = far_base(tmp_path/'base', 'mistral')
+    rankings = [Ranking(f'q{n}'+TALE*k, ('yes'+' no'*n, 'never'), (1., 0.)) for n,k in enumerate((0, 0, 9, 10))]
+    trained(train_ranking_rows, rankings, tmp_path/'run', config(epochs=1, batch_size=8, save_steps=None), base=base)
+    rows = ranking_rows(rankings, load_base(base, dtype='float32', device='cpu').tokenizer)
+    alone = [l/n for l,n in row_by_row(base, [row for r in rows for row in each_answer(r)])]
+    first = next(m['pair_margin'] for m in read_metrics(tmp_path/'run') if 'pair_margin' in m)
+    assert first==pytest.approx(sum(a-b for a,b in zip(alone[::2], alone[1::2]))/4, abs=1e-3)
+
+def test_a_validation_row_longer_than_the_window_counts_too(tmp_path, exact):
+    base = far_base(tmp_path/'base', 'mistral')
+    short, long = ([InstructionExample('Say it.', f'q{n}'+TALE*k, 'yes') for n in range(2)] for k in (0, 9))
+    _, result = trained(train_sft_rows, short, tmp_path/'short', config(epochs=1, save_steps=None), base=base)
+    _, mixed = trained(train_sft_rows, short, tmp_path/'mixed', config(epochs=1, save_steps=None), validation=long, base=base)
+    assert result['computation']=='shared' and 'sliding window of 48' in mixed['computation']
+
 # ranking
 
 def test_the_ranking_loss_is_the_sum_written_out():
@@ -105,7 +165,7 @@ def test_trees_and_padded_rows_score_and_learn_alike():
 def test_a_model_that_takes_no_tree_is_trained_on_padded_rows(tmp_path):
     base = base_of(tmp_path/'base', 'Mistral', hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, sliding_window=4) # looks back four tokens, a tree further
     _, result = trained(train_ranking_rows, RANKED[:6], tmp_path/'run', config(epochs=1), base=base)
-    assert result['computation'].startswith('padded rows: ') and 'gives other scores on a tree' in result['computation'] and 0<=result['pair_accuracy_after']<=1
+    assert result['computation'].startswith('padded rows: ') and 'sliding window of 4 tokens' in result['computation'] and 0<=result['pair_accuracy_after']<=1
 
 def test_accumulated_rankings_give_the_gradient_of_one_batch(tmp_path):
     for n,more in (('one', dict(batch_size=8)), ('two', dict(batch_size=4, gradient_accumulation=2))): trained(train_ranking_rows, RANKED[:8], tmp_path/n, config(epochs=1, save_steps=1, **more))

@@ -6,7 +6,8 @@ import pytest
 
 torch = pytest.importorskip('torch')
 torch.set_num_threads(1) # small models gain nothing from more, and lose a lot on a busy machine
-from transformers import AutoModelForCausalLM, AutoTokenizer, BloomConfig, Gemma2Config, GPT2Config, MistralConfig, Qwen2Config
+from transformers import (AutoModelForCausalLM, AutoTokenizer, BloomConfig, DogeConfig, Gemma2Config, Gemma3Config, Gemma3TextConfig, GPT2Config, GPTNeoConfig, LlamaConfig, Llama4TextConfig, MistralConfig,
+    Phi3Config, Qwen2Config, Qwen3NextConfig, SmolLM3Config, Starcoder2Config)
 
 from ftkit import models as M
 from ftkit.core import FtkitError
@@ -65,7 +66,71 @@ def test_label_scores_equal_one_forward_per_label_on_every_architecture(base, na
 
 
 def test_the_path_says_why_a_model_was_scored_the_plain_way(base):
-    assert 'sliding attention' in M.score_labels(with_shape(base, SHAPES['mistral_window']), ASKED, LABELS).path
+    assert 'sliding window' in M.score_labels(with_shape(base, SHAPES['mistral_window']), ASKED, LABELS).path
+
+
+LONGROPE = dict(rope_type='longrope', rope_theta=1e4, short_factor=[1.]*4, long_factor=[4.]*4, original_max_position_embeddings=64)
+PHI = dict(vocab_size=VOCAB, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, initializer_range=.3, pad_token_id=0)
+FAR = dict( # what a token sees, or where it is, depends on how long its row is
+    gpt_neo=GPTNeoConfig(vocab_size=VOCAB, hidden_size=32, num_layers=2, num_heads=4, attention_types=[[['global', 'local'], 1]], window_size=24, max_position_embeddings=512, initializer_range=.3),
+    longrope=Phi3Config(**PHI, max_position_embeddings=512, rope_parameters=LONGROPE, original_max_position_embeddings=64),
+    starcoder2=Starcoder2Config(**PHI, sliding_window=24),
+    gemma3=Gemma3TextConfig(**PHI, head_dim=8, sliding_window=24, layer_types=['sliding_attention', 'full_attention']))
+SAID = [*ASKED, [SYSTEM, dict(role='user', content='the courier lost my parcel, '*8)]]
+
+
+@pytest.mark.parametrize('name', FAR)
+def test_scores_and_answers_are_those_of_one_row_at_a_time_beyond_a_window_or_a_context(base, name):
+    model = with_shape(base, FAR[name])
+    got = M.score_labels(model, SAID, LABELS)
+    want = np.array([[one_by_one(model, p, l) for l in LABELS] for p in SAID])
+    assert np.abs(got.logprobs-want).max()<2e-4 and 'one forward per answer' in got.path
+    assert M.generate(model, SAID, 8)==[M.generate(model, [p], 8)[0] for p in SAID]
+
+
+def test_rows_within_the_context_share_and_the_first_longer_one_does_not(base):
+    model = with_shape(base, FAR['longrope'])
+    lengths = [len(M.to_ids(base.tokenizer, p)) for p in SAID]
+    most = max(len(M.answer_ids(base.tokenizer, SAID[0], l)) for l in LABELS)
+    assert min(lengths)+most<=64<max(lengths)+most
+    short = [p for p,n in zip(SAID, lengths) if n+most<=64]
+    assert 'trie' in M.score_labels(model, short, LABELS).path
+    assert 'original context of 64 tokens' in M.score_labels(model, SAID, LABELS).path
+    assert M._beginning(model, [M.to_ids(base.tokenizer, p) for p in short], 4)[1] and not M._beginning(model, [M.to_ids(base.tokenizer, p) for p in short], 64)[1]
+
+
+ROPE = dict(max_position_embeddings=128)
+LIMITS = {
+    'none': (LlamaConfig(), {}, None), 'off': (Qwen2Config(use_sliding_window=False, sliding_window=48), {}, None),
+    'on': (Qwen2Config(use_sliding_window=True, sliding_window=48, max_window_layers=1), {'sliding window': 48}, None),
+    'not of this class': (MistralConfig(use_sliding_window=False, sliding_window=48), {'sliding window': 48}, None),
+    'declared and off': (SmolLM3Config(use_sliding_window=False, sliding_window=48), {}, None),
+    'alternating': (Gemma2Config(sliding_window=48), {'sliding window': 48}, None), 'inside a bigger model': (Gemma3Config(text_config=dict(sliding_window=48)), {'sliding window': 48}, None),
+    'chunks': (Llama4TextConfig(attention_chunk_size=48), {'attention chunk size': 48}, None), 'local': (GPTNeoConfig(), {'local attention': 0}, None),
+    'global': (GPTNeoConfig(num_layers=2, attention_types=[[['global'], 2]]), {}, None), 'best tokens': (DogeConfig(), {'dynamic mask': 0}, None), 'state': (Qwen3NextConfig(), {'linear attention': 0}, None),
+    'longrope': (FAR['longrope'], {}, 64), 'dynamic': (LlamaConfig(**ROPE, rope_parameters=dict(rope_type='dynamic', factor=4., rope_theta=1e4)), {}, 128),
+    'yarn': (LlamaConfig(**ROPE, rope_parameters=dict(rope_type='yarn', factor=4., rope_theta=1e4, original_max_position_embeddings=32)), {}, None),
+    'by kind of layer': (Gemma3TextConfig(**ROPE, sliding_window=None, layer_types=['full_attention']*26, rope_parameters=dict(full_attention=dict(rope_type='dynamic', factor=4., rope_theta=1e4))), {}, 128)}
+
+@pytest.mark.parametrize('name', LIMITS)
+def test_the_configuration_says_how_long_a_row_may_be(name):
+    config, windows, context = LIMITS[name]
+    assert M.window_limits(config)==windows and M.position_limit(config)==context
+    limit = min([*windows.values(), *([context] if context else [])], default=None)
+    if limit is None: assert M.why_not_whole(config, 10**6) is None
+    else: assert M.why_not_whole(config, limit) is None and M.why_not_whole(config, limit+1)
+
+
+def test_layers_that_differ_from_each_other_have_the_shortest_window():
+    config = MistralConfig(num_hidden_layers=3, sliding_window=64, per_layer_config={1: dict(sliding_window=48)})
+    assert M.window_limits(config)=={'sliding window': 48}
+
+
+def test_a_window_that_no_setting_tells_is_caught_by_the_trial_on_a_long_row(base):
+    model = with_shape(base, MistralConfig(**PHI, sliding_window=48))
+    model.model.config = MistralConfig(**PHI, sliding_window=None, attn_implementation='sdpa') # the layers keep their own
+    row = [5+n%90 for n in range(100)]
+    assert M.why_plain(model, row[:20]) is None and 'the trial was off' in M.why_plain(model, row)
 
 
 def test_a_model_that_ignores_the_mask_is_caught_by_the_trial(base):

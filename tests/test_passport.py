@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from safetensors.numpy import load_file, save_file
 from adapters import TARGETS, toy_adapter, toy_base, toy_weights
 from ftkit.core import FtkitError, read_json, write_json
-from ftkit.passport import AdapterRefused, add_figures, check_adapter, check_json, inventory, public_name, read_passport, tensor_table, tokenizer_hashes, weights_hash, write_passport
+from ftkit.passport import AdapterRefused, add_figures, check_adapter, check_json, inventory, public_name, pin_base, read_passport, tensor_table, tokenizer_hashes, weights_hash, write_passport
 from ftkit.models import load
 from ftkit.tiny import tiny_base
 
@@ -169,6 +169,45 @@ def test_a_change_of_the_base_is_noticed_although_its_hash_is_remembered(base):
     assert weights_hash(base)==before
     save_file({f'{t}.weight': np.ones((16, 16), 'f4') for t in TARGETS}, base/'model.safetensors')
     assert weights_hash(base)!=before
+
+def test_a_change_that_keeps_size_and_time_is_noticed_too(base):
+    before, file = weights_hash(base), base/'model.safetensors'
+    was, data = file.stat(), bytearray(file.read_bytes())
+    data[-1] ^= 1
+    with open(file, 'r+b') as f: f.write(data)
+    os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns, file.stat().st_ino)==(was.st_size, was.st_mtime_ns, was.st_ino) and weights_hash(base)!=before
+
+def test_a_fresh_hash_does_not_trust_what_is_remembered(base, fresh_home):
+    right, memory = weights_hash(base), fresh_home/'passport'/'weights.json'
+    write_json(memory, {k: [*mark[:-1], '0'*64] for k,mark in read_json(memory).items()})
+    assert weights_hash(base)!=right and weights_hash(base, fresh=True)==right==weights_hash(base)
+
+def noisy(base):
+    w = load_file(base/'model.safetensors')
+    save_file({k: v+np.float32(.01) for k,v in w.items()}, base/'model.safetensors')
+def other_module(base):
+    write_json(base/'modules.json', [dict(path=''), dict(path='1_Dense')])
+    (base/'1_Dense').mkdir(exist_ok=True)
+    save_file({'linear.weight': np.random.default_rng().normal(size=(4, 4)).astype('f4')}, base/'1_Dense'/'model.safetensors')
+
+@pytest.mark.parametrize('what,change', [
+    ('weights', noisy), ('config.json', lambda b: write_json(b/'config.json', dict(model_type='llama', rope_theta=1))), ('modules', other_module),
+    ('tokenizer', lambda b: write_json(b/'tokenizer.json', dict(model=dict(type='BPE', vocab={'b': 0})))), ('chat template', lambda b: (b/'chat_template.jinja').write_text('{{ messages }}'))])
+def test_a_base_that_changed_since_the_run_started_is_refused_by_name(base, tmp_path, what, change):
+    run = tmp_path/'run'; run.mkdir()
+    if what=='modules': other_module(base)
+    first = pin_base(run, 'acme/tiny', base)
+    assert pin_base(run, 'acme/tiny', base)==first and first['weights']==weights_hash(base)
+    change(base)
+    with pytest.raises(FtkitError, match=f'the base model acme/tiny has changed since the run started \\({what} sha256 .{{4,12}}… then, [0-9a-f]{{12}}… now\\); put it back or start a new run'): pin_base(run, 'acme/tiny', base)
+
+def test_what_a_base_is_called_says_nothing_of_this_machine(base, tmp_path):
+    names = []
+    for n,name in enumerate((str(base), str(tiny_base()), 'acme/tiny')):
+        (tmp_path/f'run{n}').mkdir()
+        names.append(pin_base(tmp_path/f'run{n}', name, base)['name'])
+    assert names==['base', 'ftkit-tiny', 'acme/tiny']
 
 def test_a_damaged_memory_of_hashes_is_made_again(base, fresh_home):
     before = weights_hash(base)

@@ -1,27 +1,30 @@
 "The main path from outside: as a library, from a terminal, killed and resumed, and given what it cannot use."
-import asyncio, json, os, signal, subprocess, sys, time
+import asyncio, json, os, shutil, signal, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from transformers import Trainer
 
 from ftkit import pipeline
-from ftkit.core import FtkitError, read_json
-from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore, decide
+from ftkit.core import FtkitError, InstructionExample, read_json
+from ftkit.data.approval import ApprovalBatch, ApprovalOrchestrator, ApprovalStore, decide
 from ftkit.data.synth import SyntheticDataService
-from ftkit.data.version import load_version
+from ftkit.data.version import load_version, save_version
 from ftkit.pipeline import FinetuningOrchestrator, curate, divide, extract, finetune, finetune_sync, stored
 from ftkit.experiment import get_experiment_details
 from ftkit.models import load
 from ftkit.passport import read_passport
 
-from ftkit.plan import OrchestrationConfig
+from ftkit.plan import OrchestrationConfig, read_plan
 from ftkit.registry import AdapterRegistry
 from ftkit.samples import telemetry
 from ftkit.spans import renewed
 from ftkit.telemetry import FileProvider, PhoenixProvider, save_telemetry, send
 from ftkit.tiny import random_base
 from ftkit.track import Run, locked, read_lines, read_metrics
+from ftkit.train.base import Trained
+from ftkit.train.run import train_here
 
 @pytest.fixture(scope='module')
 def exports(tmp_path_factory):
@@ -56,23 +59,35 @@ def test_the_documented_call_works_against_a_real_phoenix(phoenix_server, tmp_pa
 
 def test_telemetry_of_another_tenant_is_refused(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path))
-    with pytest.raises(FtkitError, match="of tenant 'rival' and the run of tenant 'acme'"): asyncio.run(extract(FileProvider(exports, 'rival'), config))
-    for same in (FileProvider(exports), FileProvider(exports, 'acme')): assert len(asyncio.run(extract(same, config)).sets['examples'])>40
+    with pytest.raises(FtkitError, match="of tenant 'rival' and the run of tenant 'acme'"): asyncio.run(extract(FileProvider(exports, 'rival'), config.source))
+    for same in (FileProvider(exports), FileProvider(exports, 'acme')): assert len(asyncio.run(extract(same, config.source)).sets['examples'])>40
 
 def test_a_dataset_of_another_tenant_is_refused(exports, tmp_path):
     config = lambda tenant, **more: OrchestrationConfig(**plan(tmp_path/'out', tenant_id=tenant, **more))
-    found = asyncio.run(extract(FileProvider(exports), config('globex')))
-    theirs = divide(curate(found), config('globex')).id
-    assert stored(config('globex', dataset=theirs)).id==stored(config('globex', dataset=theirs[:12])).id==theirs
+    found = asyncio.run(extract(FileProvider(exports), config('globex').source))
+    theirs = divide(curate(found), config('globex').source).id
+    assert stored(config('globex', dataset=theirs).source).id==stored(config('globex', dataset=theirs[:12]).source).id==theirs
     for name in (theirs, theirs[:12]):
-        with pytest.raises(FtkitError, match=f"there is no dataset '{name}' for tenant 'acme'"): stored(config('acme', dataset=name))
+        with pytest.raises(FtkitError, match=f"there is no dataset '{name}' for tenant 'acme'"): stored(config('acme', dataset=name).source)
     with pytest.raises(FtkitError, match="for tenant 'acme'"): finetune_sync(config=config('acme', dataset=theirs), say=quietly)
     assert not list((tmp_path/'out').rglob('adapter*'))
 
+def test_training_counts_the_approvals_of_its_tenant_alone(fresh_home):
+    from transformers import AutoTokenizer
+    from ftkit.train.run import TrainJob, training_data
+    store, made = ApprovalStore(), InstructionExample('Route.', 'where is it', 'delivery', dict(synthetic=True))
+    batch = store.save(ApprovalBatch.of([made], tenant_id='globex'))
+    rows = decide(batch.batch_id, batch.items[0].item_id, 'approve', 'mara', store=store).records
+    def training(tenant):
+        version = save_version(dict(train={'examples': rows}, validation={'examples': []}, test={'examples': []}), dict(tenant_id=tenant))
+        return training_data(TrainJob('sft', str(version.path), 'not read', 1024), 'examples', AutoTokenizer.from_pretrained(random_base()))
+    with pytest.raises(FtkitError, match="not approved as they are for tenant 'acme'"): training('acme')
+    assert [r.text() for r in training('globex')[0]]==[made.text()]
+
 def test_the_stored_version_says_what_became_of_spans_and_annotations(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path))
-    found = asyncio.run(extract(FileProvider(exports), config))
-    told = load_version(divide(curate(found), config).id).manifest['accounting']
+    found = asyncio.run(extract(FileProvider(exports), config.source))
+    told = load_version(divide(curate(found), config.source).id).manifest['accounting']
     assert told['annotations']==dict(found.annotations.rows) and found.annotations.kept>40 and set(told)=={'examples', 'pairs', 'annotations'}
 
 def test_the_orchestrator_runs_the_same_plan(exports, tmp_path):
@@ -103,10 +118,20 @@ def wait_for(found, seconds=180):
         time.sleep(.1)
     raise AssertionError('nothing happened in time')
 
-def test_a_killed_run_goes_on_where_it_was(exports, tmp_path):
-    out = tmp_path/'out'
+CHANGED = 'the base model base has changed since the run started .weights sha256 [0-9a-f]{12}… then, [0-9a-f]{12}… now.; put it back or start a new run'
+
+def noise(base):
+    "Change one bit of a base in the last place, keeping size and time; what it was"
+    file = base/'model.safetensors'
+    was, data = file.stat(), file.read_bytes()
+    file.write_bytes(data[:-4]+bytes([data[-4]^1])+data[-3:])
+    os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
+    return data
+
+def test_a_killed_run_goes_on_where_it_was_and_on_the_base_it_was_on(exports, tmp_path):
+    out, base = tmp_path/'out', shutil.copytree(random_base(), tmp_path/'base')
     sets = [x for k,v in plan(out, epochs=12, save_steps=2, logging_steps=1, evaluate_after_training=False).items() if k not in ('tenant_id', 'project', 'model_type', 'agent_type', 'base_model') for x in ('--set', f'{k}={v}')]
-    child = command('train', '--project', 'shop', '--tenant', 'acme', '--agent-type', 'routing', '--base-model', random_base(), '--file', exports, *sets, start_new_session=True)
+    child = command('train', '--project', 'shop', '--tenant', 'acme', '--agent-type', 'routing', '--base-model', base, '--file', exports, *sets, start_new_session=True)
     wait_for(lambda: len(list(out.glob('sft_*/checkpoints/step0/checkpoint-*/seal.json')))>=2 or child.poll() is not None)
     assert child.poll() is None, child.communicate()
     os.kill(child.pid, signal.SIGKILL)
@@ -115,6 +140,11 @@ def test_a_killed_run_goes_on_where_it_was(exports, tmp_path):
     trainer_gone = lambda: subprocess.run(['pgrep', '-f', str(run)], capture_output=True).returncode!=0
     wait_for(trainer_gone, 30)
     reached = read_metrics(run)[-1]['step']
+    right = noise(base)
+    begun = len(read_lines(run/'events.jsonl'))
+    with pytest.raises(FtkitError, match=CHANGED): finetune_sync(resume=run, say=quietly)
+    assert len(read_lines(run/'events.jsonl'))==begun, 'a stage was begun on another base'
+    (base/'model.safetensors').write_bytes(right)
     done = command('train', '--resume', run, '--json')
     said, complaints = done.communicate(timeout=300)
     assert done.returncode==0, complaints
@@ -125,6 +155,35 @@ def test_a_killed_run_goes_on_where_it_was(exports, tmp_path):
     after = steps[steps.index(reached)+1:] if reached in steps else steps
     assert min(after)>1, 'training began again from the start'
     assert Run(run).state=='finished'
+
+def test_a_changed_base_is_refused_in_training_and_evaluation_and_registration(exports, tmp_path, monkeypatch):
+    base = shutil.copytree(random_base(), tmp_path/'base')
+    result = finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, in_process=True, **plan(tmp_path/'out', base_model=str(base), evaluate_after_training=False, enable_registry=False))
+    run, config = Run(result.run, quietly), read_plan(Path(result.run)/'plan.json')
+    dataset, trained, choice = (noun.load(run.folder/'data'/name) for noun,name in ((pipeline.Dataset, 'split'), (Trained, 'train'), (pipeline.Choice, 'select')))
+    assert read_json(run.folder/'base.json')['weights']==read_passport(result.adapter_path)['base']['weights']
+    right = noise(base)
+    with pytest.raises(FtkitError, match=CHANGED): pipeline.examine(run, config, dataset, trained, base)
+    with pytest.raises(FtkitError, match=CHANGED): pipeline.register(run, config, dataset, trained, None, choice)
+    with monkeypatch.context() as m, pytest.raises(FtkitError, match=CHANGED):
+        m.setattr('transformers.AutoModelForCausalLM.from_pretrained', lambda *a, **k: pytest.fail('the base was read'))
+        train_here(run.folder)
+    assert finetune_sync(resume=run.folder, say=quietly).status=='finished', 'nothing is left to do with the base'
+    (base/'model.safetensors').write_bytes(right)
+    shutil.rmtree(run.folder/'checkpoints')
+    shutil.rmtree(run.folder/'adapter')
+    real = Trainer.train
+    monkeypatch.setattr(Trainer, 'train', lambda *a, **kw: (real(*a, **kw), noise(base))[0]) # as when it changes while the run trains
+    with pytest.raises(FtkitError, match=CHANGED): train_here(run.folder)
+    assert not (run.folder/'adapter').exists(), 'a passport vouches for the base that came later'
+
+def test_a_run_that_did_not_record_its_base_says_so_and_records_it(exports, tmp_path):
+    said = []
+    with pytest.raises(FtkitError, match='timeout=1 s'): finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, **plan(tmp_path, timeout=1, evaluate_after_training=False, enable_registry=False))
+    run, = tmp_path.glob('sft_*')
+    (run/'base.json').unlink()
+    finetune_sync(resume=run, timeout=600, in_process=True, say=said.append)
+    assert any('its base was not recorded when it started' in line for line in said) and (run/'base.json').exists()
 
 def test_a_run_is_worked_on_by_one_process(exports, tmp_path):
     result = finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, in_process=True, **plan(tmp_path, evaluate_after_training=False, enable_registry=False))
@@ -157,7 +216,7 @@ def test_damaged_data_is_named_and_can_be_mended(exports, tmp_path):
     data.write_bytes(good[:-7]+b'damaged')
     with pytest.raises(FtkitError, match='ds-[0-9a-f]{12}'): finetune_sync(resume=run, say=quietly)
     data.write_bytes(good)
-    with pytest.raises(FtkitError, match='leave out epochs'): finetune_sync(resume=run, epochs=9, say=quietly)
+    with pytest.raises(FtkitError, match='epochs: it was 1; leave it out'): finetune_sync(resume=run, epochs=9, say=quietly)
     assert finetune_sync(resume=run, timeout=600, in_process=True, say=quietly).status=='finished' and read_json(run/'plan.json')['place']['timeout']==600
 
 def test_an_agent_nobody_used_is_named_with_those_that_were(exports, tmp_path):
@@ -198,7 +257,7 @@ def test_too_little_data_waits_for_a_person_and_then_trains_on_what_that_person_
     first = finetune_sync(**parts, **plan(tmp_path/'out', project=project, min_sft_examples=45, test_set_size=4))
     assert first.status=='awaiting approval' and 'ftkit review' in first.reason and first.adapter_path is None
     batch = store.load(store.batches()[0])
-    assert {i.record.output for i in batch.items}<=set(batch.context['labels']) and len(batch.context['labels'])>2 and 'routing' in batch.context['guidelines']
+    assert batch.context['tenant_id']=='acme' and {i.record.output for i in batch.items}<=set(batch.context['labels']) and len(batch.context['labels'])>2 and 'routing' in batch.context['guidelines']
     again = finetune_sync(resume=first.run, **parts)
     assert again.status=='awaiting approval' and again.run==first.run and store.batches()==[batch.batch_id]
     decide(batch.batch_id, [i.item_id for i in batch.items], 'reject', 'mara', store=store)

@@ -3,7 +3,8 @@ import random
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config
+from transformers import (AutoModelForCausalLM, CohereConfig, Gemma3TextConfig, GPT2Config, GPTNeoConfig, LlamaConfig, MistralConfig, Phi3Config, Qwen2Config,
+    Starcoder2Config)
 
 from ftkit.shared import IGNORED, answer_logps, collate, common_prefix, plain_logps, share, tree, why_not_shared
 
@@ -39,9 +40,43 @@ def test_scores_and_gradients_are_those_of_single_rows(name, worth):
     a, b = gradient(model, ours.sum()), gradient(model, plain_logps(model, batch).sum())
     assert (a-b).abs().max()/b.abs().max()<1e-5
 
-def test_a_model_with_a_sliding_window_is_noticed():
-    model = model_of(MistralConfig(**SMALL, sliding_window=8))
-    assert 'other scores' in why_not_shared(model, rows(3))
+LOUD = dict(SMALL, initializer_range=.3, pad_token_id=0) # a window shows in the scores
+LONGROPE = dict(rope_type='longrope', rope_theta=1e4, short_factor=[1.]*4, long_factor=[4.]*4, original_max_position_embeddings=48)
+FAR = dict(mistral=MistralConfig(**LOUD, sliding_window=48), qwen2=Qwen2Config(**LOUD, sliding_window=48, use_sliding_window=True, max_window_layers=1), starcoder2=Starcoder2Config(**LOUD, sliding_window=48),
+    gemma3=Gemma3TextConfig(**LOUD, head_dim=8, sliding_window=48, layer_types=['sliding_attention', 'full_attention']), longrope=Phi3Config(**LOUD, rope_parameters=LONGROPE, original_max_position_embeddings=48),
+    dynamic=LlamaConfig(**{**LOUD, 'max_position_embeddings': 48}, rope_parameters=dict(rope_type='dynamic', factor=4., rope_theta=1e4)))
+
+def of_length(lengths, shared=20):
+    "Rows with a common beginning and exactly so many tokens"
+    pick = random.Random(0)
+    some = lambda k: [pick.randrange(3, 97) for _ in range(k)]
+    start = some(shared)
+    whole = [start+some(n-shared) for n in lengths]
+    return [(ids, [IGNORED]*(len(ids)-4)+ids[-4:]) for ids in whole]
+
+@pytest.mark.parametrize('name', FAR)
+def test_rows_share_as_long_as_every_layer_sees_each_of_them_whole(name):
+    model, fits, beyond = model_of(FAR[name]), of_length([30, 40, 48]), of_length([30, 40, 49])
+    assert why_not_shared(model, fits) is None and 'shorter than the longest row of 49' in why_not_shared(model, beyond)
+    ours, theirs = answer_logps(model, collate(share(fits, worth=2)))[0], plain_logps(model, fits)
+    assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-4)
+    a, b = gradient(model, ours.sum()), gradient(model, plain_logps(model, fits).sum())
+    assert (a-b).norm()/b.norm()<1e-4
+    long = of_length([30, 40, 90])
+    off = (answer_logps(model, collate(share(long, worth=2)))[0]-plain_logps(model, long)).abs().max()
+    assert off>.01, 'what the limit keeps out'
+
+def test_local_layers_that_count_places_in_the_tree_never_share():
+    config = GPTNeoConfig(vocab_size=97, hidden_size=32, num_layers=2, num_heads=4, attention_types=[[['global', 'local'], 1]], window_size=48, max_position_embeddings=256)
+    assert 'local attention' in why_not_shared(model_of(config), of_length([30, 40, 41]))
+
+def test_an_adapter_on_the_model_hides_no_window():
+    from peft import LoraConfig, get_peft_model
+    model = get_peft_model(model_of(FAR['mistral']), LoraConfig(target_modules=['q_proj']))
+    assert why_not_shared(model, of_length([30, 48])) is None and 'sliding window of 48' in why_not_shared(model, of_length([30, 49]))
+
+def test_a_model_that_scales_its_scores_is_noticed():
+    assert 'other scores' in why_not_shared(model_of(CohereConfig(**LOUD, logit_scale=.5)), rows(3))
 
 def test_a_model_that_objects_is_noticed():
     class Odd(torch.nn.Module):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KERNELS', 'KEPT', 'SHELL', 'child_environment', 'door_command', 'start', 'group_of', 'wait_until', 'stop', 'read_log',
-           'reap', 'LocalPlace']
+           'reap', 'base_here', 'LocalPlace']
 
 # %% ../../nbs/51_backends.local.ipynb #833e2bf0
 import codecs
@@ -20,6 +20,7 @@ from uuid import uuid4
 from .base import ENDED, Job, clear_results, state_left
 from ..core import FtkitError, now, write_json
 from ..parcel import Parcel
+from ..plan import read_plan
 from ..track import is_held, take_lock
 
 # %% ../../nbs/51_backends.local.ipynb #9bed0318
@@ -130,6 +131,14 @@ def reap():
         if child.stdin: child.stdin.close()
         _children.pop(id, None)
 
+def base_here(
+    run:Path, # run folder
+) -> Path|None: # folder of the base model; `None` where the run has no plan
+    "The base model that a run was planned with, on this machine."
+    from ftkit.models import resolve_base
+    if not (run/'plan.json').exists(): return None
+    return resolve_base(read_plan(run/'plan.json').train.base_model)
+
 class LocalPlace:
     "Jobs in processes of their own, on this machine."
     def __init__(
@@ -151,7 +160,7 @@ class LocalPlace:
             clear_results(job.run)
             job = replace(job, handle=dict(log_from=_size(job.run/'train.log')))
             job.save() # first: a job that has started can always be found
-            command = door_command(parcel, job.run, self.module, self.base, not detached)
+            command = door_command(parcel, job.run, self.module, self.base or base_here(job.run), not detached)
             _children[job.id] = start(command, job, lock, parcel.plan.place.cpu)
         finally: os.close(lock)
         return job

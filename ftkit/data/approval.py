@@ -7,10 +7,10 @@ __all__ = ['SHOWN', 'ANSWERS', 'KINDS', 'ACTIONS', 'OUTCOMES', 'STATUSES', 'VIEW
            'check_id', 'ReviewItem', 'restated', 'ApprovalBatch', 'Decision', 'push', 'replay', 'outcome', 'standing',
            'settle', 'pending', 'cleared', 'edit_pairs', 'tally', 'check_decision', 'admit', 'text_hash',
            'check_resubmission', 'edits_of', 'ApprovalStore', 'decide', 'last_step', 'undo', 'approved_records',
-           'in_kernel', 'ApprovalOrchestrator', 'record_generated', 'generated_rows', 'verdicts', 'approval_of',
-           'of_tenant', 'unapproved', 'require_approved', 'Receipt', 'receipts_for', 'misfit', 'check_receipts',
-           'approved_as', 'receipts_of', 'needs_reader', 'reserve', 'agreement', 'ReviewQueue', 'open_queue',
-           'terminal_page', 'review', 'annotations', 'send_decisions']
+           'in_kernel', 'ApprovalOrchestrator', 'open_approval', 'record_generated', 'generated_rows', 'verdicts',
+           'approval_of', 'of_tenant', 'unapproved', 'require_approved', 'Receipt', 'receipts_for', 'misfit',
+           'check_receipts', 'approved_as', 'receipts_of', 'needs_reader', 'reserve', 'agreement', 'ReviewQueue',
+           'open_queue', 'terminal_page', 'review', 'annotations', 'send_decisions']
 
 # %% ../../nbs/27_data.approval.ipynb #d76e2e8e
 import asyncio, json, os, sys, uuid
@@ -25,7 +25,7 @@ from ..agreement import pairwise
 from ..core import (Accounting, ConversationTrajectory, FtkitError, InstructionExample, PreferencePair, Record,
                         Triplet, as_time, check_name, clip, content_hash, html_table, home, now, one_of, plain)
 from .formats import messages_of
-from ..database import open_engine, transaction
+from ..database import open_engine, private_url, public_url, transaction
 
 # %% ../../nbs/27_data.approval.ipynb #4313fe86
 SHOWN = 'messages', 'tools', 'instruction', 'input' # metadata that becomes part of a prompt
@@ -541,6 +541,18 @@ class ApprovalOrchestrator:
             await asyncio.sleep(self.poll_s)
             batch = self.store.load(batch.batch_id)
         return batch
+
+    def describe(self) -> dict:
+        "Where the approvals are kept, without a password."
+        return dict(kind='approval', database=public_url(self.store.engine.url))
+
+# %% ../../nbs/27_data.approval.ipynb #7313e8e1
+def open_approval(
+    about:dict, # from `describe`
+) -> ApprovalOrchestrator:
+    "The orchestrator that a plan names."
+    url = private_url(about['database'], os.environ.get('FTKIT_DATABASE_URL'))
+    return ApprovalOrchestrator(ApprovalStore(url))
 
 # %% ../../nbs/27_data.approval.ipynb #336c6483
 def record_generated(

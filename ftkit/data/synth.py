@@ -6,7 +6,7 @@
 __all__ = ['GENERATORS', 'SMALL', 'PATIENCE', 'CONTROL', 'REFUSAL', 'RECORD', 'SyntheticDataRequest', 'OutputSpace',
            'output_space', 'Nearest', 'Candidate', 'last_ask', 'asking', 'splice', 'slots', 'swap_word', 'copied',
            'exchange', 'roughen', 'embedded', 'bad_form', 'Screen', 'label_confidence', 'distinct', 'balance',
-           'Diversity', 'diversity', 'SyntheticDataset', 'recipe', 'SyntheticDataService', 'coverage']
+           'Diversity', 'diversity', 'SyntheticDataset', 'recipe', 'SyntheticDataService', 'open_synthetic', 'coverage']
 
 # %% ../../nbs/26_data.synth.ipynb #bfdde616
 import json, math, random, re, string
@@ -421,6 +421,19 @@ class SyntheticDataService:
         _function(self.record)(rows)
         made.diversity = diversity(rows, seeds, space)
         return made
+
+    def describe(self) -> dict:
+        "The service as JSON, without keys."
+        if self.generators is not GENERATORS: return dict(kind='custom', name='SyntheticDataService with generators of your own')
+        options = {k: v for k,v in self.options.items() if not re.search('key|token|secret|password', k)}
+        return dict(kind='synthetic', generator=self.generator, options=options)
+
+# %% ../../nbs/26_data.synth.ipynb #cb5efc5f
+def open_synthetic(
+    about:dict, # from `describe`
+) -> SyntheticDataService:
+    "The service that a plan names."
+    return SyntheticDataService(generator=about['generator'], options=about['options'])
 
 # %% ../../nbs/26_data.synth.ipynb #f62b8ee7
 def _collect(self, request, seeds, space, screen):

@@ -20,12 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import FtkitError, PreferencePair, Triplet, clip, content_hash, file_hash, home, one_of, plain, read_json, write_json
+from ..core import FtkitError, PreferencePair, Triplet, clip, content_hash, home, one_of, plain, read_json, write_json
 from ..data.formats import prompt_of, tools_of
 from ..data.split import check_certificate
 from . import metrics as M
 from . import stats as S
 from ..models import answer_ids, answer_logprobs, base_only, effect, embed, generate, load, load_base, load_embedder, resolve_base, score_labels, to_ids
+from ..passport import hash_files, module_files
 
 # %% ../../nbs/62_evals.compare.ipynb #090a2185
 TASKS = ('labels', 'structured', 'text', 'preference', 'retrieval')
@@ -393,9 +394,11 @@ def card_figures(
 def base_hash(
     folder, # a base model's folder
 ) -> str:
-    "A name for weights, configuration and tokenizer."
-    files = sorted(f for f in Path(folder).iterdir() if f.suffix in ('.safetensors', '.json', '.jinja', '.model', '.txt'))
-    return content_hash({f.name: file_hash(f) for f in files})
+    "A name for weights, configuration, tokenizer and the layers of an embedding model."
+    folder = Path(folder)
+    files = sorted(f for f in folder.iterdir() if f.suffix in ('.safetensors', '.json', '.jinja', '.model', '.txt'))
+    hashes = hash_files([*files, *module_files(folder)])
+    return content_hash({f.relative_to(folder).as_posix(): digest for f,digest in hashes.items()})
 
 # %% ../../nbs/62_evals.compare.ipynb #20d53357
 def remembered(
@@ -479,7 +482,8 @@ def open_embedders(
     "Load an embedding model, tuned and not."
     tuned, folder = load_embedder(base, adapter, device), resolve_base(base)
     kind, probe = f'{tuned.dtype} on {tuned.device}'.removeprefix('torch.'), ['Where is my order?']
-    if not (Path(adapter)/'adapter_config.json').exists(): return Pair(load_embedder(folder, device=device), tuned, nullcontext, folder, kind)
+    weights = [p.name for p in Path(adapter).rglob('*.safetensors')]
+    if weights!=['adapter_model.safetensors']: return Pair(load_embedder(folder, device=device), tuned, nullcontext, folder, kind)
     @contextmanager
     def off():
         tuned.disable_adapters()

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['ATTENTION', 'RENAMED', 'SEAL', 'ASIDE', 'START', 'linear_names', 'targets', 'with_lora', 'parameter_counts',
            'measured', 'peak_mb', 'count_tokens', 'metrics_log', 'Diverged', 'stop_at_nan', 'stop_early', 'contents',
-           'seal', 'broken', 'checkpoints', 'newest_whole', 'prune', 'put', 'sweep', 'keep_checkpoints', 'DiskFull',
-           'checkpoint_bytes', 'check_room', 'disk_full', 'precision', 'schedule', 'trainer_arguments', 'Trained',
-           'forward_s', 'forecast', 'out_of_memory', 'smaller_batch', 'keep_start', 'back_to_start', 'watched',
-           'log_of', 'attempt', 'fit', 'load_weights', 'summary', 'saving', 'save_adapter']
+           'seal', 'broken', 'checkpoints', 'newest_whole', 'prune', 'put', 'sweep', 'keep_checkpoints', 'refuse_names',
+           'saved_names', 'restore', 'load_weights', 'DiskFull', 'checkpoint_bytes', 'check_room', 'disk_full',
+           'precision', 'schedule', 'trainer_arguments', 'Trained', 'forward_s', 'forecast', 'out_of_memory',
+           'smaller_batch', 'keep_start', 'back_to_start', 'watched', 'log_of', 'attempt', 'fit', 'summary', 'saving',
+           'save_adapter']
 
 # %% ../../nbs/40_train.base.ipynb #48e8f0ab
 import errno, math, os, shutil, time, warnings
@@ -16,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..core import FtkitError, atomic_dir, content_hash, file_hash, fsync, now, read_json, write_json
-from ..models import quietly as quiet
+from ..models import adapter_file, quietly as quiet
 from ..plan import advice, memory_mb
 from ..track import append_line, note_metrics
 
@@ -265,6 +266,106 @@ def keep_checkpoints(
             prune(store, keep, best())
     return KeepCheckpoints()
 
+# %% ../../nbs/40_train.base.ipynb #aeabd545
+def refuse_names(
+    folder, # that the weights are from
+    **names, # what is wrong with them -> names of weights
+):
+    "Refuse weights that do not fill a model exactly."
+    wrong = {what: sorted(some) for what,some in names.items() if some}
+    if not wrong: return
+    counts = [f'{len(some)} {what} ({some[0]})' for what,some in wrong.items()]
+    raise FtkitError(f'the weights in {folder} do not fill the model: {", ".join(counts)}. Install the transformers and peft that saved them and resume, or remove this folder to train from the one before it')
+
+# %% ../../nbs/40_train.base.ipynb #89ea5c60
+def _load_lora(
+    network, # a PEFT model
+    folder, # that `save_pretrained` wrote
+):
+    "Fill every adapter of a network."
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+    from safetensors.torch import load_file
+    for name in network.peft_config:
+        place = Path(folder) if name=='default' else Path(folder)/name
+        saved = load_file(adapter_file(place))
+        wanted = get_peft_model_state_dict(network, adapter_name=name, save_embedding_layers=False)
+        refuse_names(place, missing=wanted.keys()-saved.keys(), unknown=saved.keys()-wanted.keys())
+        set_peft_model_state_dict(network, saved, adapter_name=name)
+
+# %% ../../nbs/40_train.base.ipynb #41cc4352
+def saved_names(
+    folder, # that `save_pretrained` wrote
+) -> set:
+    "The names of the weights in a folder."
+    from safetensors import safe_open
+    names = set()
+    for path in Path(folder).glob('*.safetensors'):
+        with safe_open(path, 'pt') as f: names |= set(f.keys())
+    return names
+
+def _refuse_parts(
+    network, # a transformers model
+    folder, # whose tensors do not fit together
+):
+    "Name what is missing or unknown in the files of a model."
+    from transformers.core_model_loading import revert_weight_conversion
+    from transformers.modeling_utils import remove_tied_weights_from_state_dict
+    state = remove_tied_weights_from_state_dict(network.state_dict(), network)
+    wanted, saved = set(revert_weight_conversion(network, state)), saved_names(folder)
+    refuse_names(folder, missing=wanted-saved, unknown=saved-wanted)
+
+# %% ../../nbs/40_train.base.ipynb #18e97618
+def _load_network(
+    network, # a transformers model
+    folder, # that its `save_pretrained` wrote
+):
+    "Fill a network with whole weights, all of them."
+    import torch
+    if (Path(folder)/'adapter_config.json').exists(): raise FtkitError(f'{folder} holds an adapter, and the run trains all weights; start a new run')
+    how = dict(dtype=torch.float32, use_safetensors=True, local_files_only=True, ignore_mismatched_sizes=True, output_loading_info=True)
+    try: fresh, report = type(network).from_pretrained(folder, **how)
+    except RuntimeError: # tensors that could not be put together
+        _refuse_parts(network, folder)
+        raise
+    refuse_names(folder, missing=report['missing_keys'], unknown=report['unexpected_keys'], reshaped={name for name,*_ in report['mismatched_keys']})
+    wanted = fresh.state_dict()
+    network.load_state_dict(wanted)
+    refuse_names(folder, untied={n for n,t in network.state_dict().items() if not torch.equal(t, wanted[n].to(t))})
+
+# %% ../../nbs/40_train.base.ipynb #4789ef77
+def _load_modules(
+    embedder, # a `SentenceTransformer`
+    folder, # that its `save_pretrained` wrote
+):
+    "Fill the modules that an embedding model has after its network."
+    from safetensors.torch import load_file
+    listed = read_json(Path(folder)/'modules.json')
+    for entry,module in zip(listed[1:], list(embedder)[1:], strict=True):
+        wanted = module.state_dict()
+        if not wanted: continue
+        place = Path(folder)/entry['path']
+        saved = load_file(place/'model.safetensors')
+        refuse_names(place, missing=wanted.keys()-saved.keys(), unknown=saved.keys()-wanted.keys())
+        module.load_state_dict(saved)
+
+def restore(
+    model, # being trained: a transformers or PEFT model, or a `SentenceTransformer`
+    folder, # that its `save_pretrained` wrote
+):
+    "Put saved weights back into the model."
+    network = getattr(model, 'transformers_model', model)
+    with quiet(): _load_lora(network, folder) if hasattr(network, 'peft_config') else _load_network(network, folder)
+    if network is not model: _load_modules(model, folder)
+
+def load_weights(
+    model, # being trained
+    checkpoint, # a whole checkpoint of it
+):
+    "Put a checkpoint's weights back into the model, after looking at its seal."
+    why = broken(checkpoint)
+    if why: raise FtkitError(f'the checkpoint {Path(checkpoint).name} cannot be loaded: {why}')
+    restore(model, checkpoint)
+
 # %% ../../nbs/40_train.base.ipynb #563e666e
 class DiskFull(FtkitError):
     "There is no room for a checkpoint."
@@ -423,8 +524,13 @@ def keep_start(model, store):
 
 def back_to_start(model, store):
     "Put the weights back that a run began with."
+    import torch
     from safetensors.torch import load_file
-    model.load_state_dict(load_file(Path(store)/START), strict=False)
+    saved = load_file(Path(store)/START)
+    trained = {n: p for n,p in model.named_parameters() if p.requires_grad}
+    refuse_names(Path(store)/START, missing=trained.keys()-saved.keys(), unknown=saved.keys()-trained.keys())
+    with torch.no_grad():
+        for name,p in trained.items(): p.copy_(saved[name])
 
 # %% ../../nbs/40_train.base.ipynb #05e763fd
 def watched(
@@ -445,6 +551,7 @@ def watched(
         nan.check_loss(float(loss), trainer.args, trainer.state)
         return loss
     trainer.training_step, trainer.args.output_dir = look, str(Path(store)/ASIDE)
+    trainer._load_from_checkpoint = lambda checkpoint, model=None: restore(trainer.model, checkpoint) # transformers' own leaves out what it does not find
     trainer.create_model_card = trainer.model.create_or_update_model_card = lambda *args, **kw: None
 
 def _callback(trainer, name): return next(c for c in trainer.callback_handler.callbacks if type(c).__name__==name)
@@ -495,21 +602,6 @@ def fit(
     if best and best!=trainer.state.global_step: load_weights(trainer.model, store/f'checkpoint-{best}')
     for p in (store/ASIDE, store/START): shutil.rmtree(p) if p.is_dir() else p.unlink(missing_ok=True)
     return dict(summary(trainer, result, best), seconds=time.monotonic()-began, seconds_expected=expected.get('seconds'))
-
-# %% ../../nbs/40_train.base.ipynb #02624217
-def load_weights(
-    model, # being trained
-    checkpoint, # a whole checkpoint of it
-):
-    "Put a checkpoint's weights back into the model."
-    model = getattr(model, 'transformers_model', model) # what a `SentenceTransformer` holds
-    from safetensors.torch import load_file
-    why = broken(checkpoint)
-    if why: raise FtkitError(f'the best checkpoint {Path(checkpoint).name} cannot be loaded: {why}')
-    if hasattr(model, 'peft_config'):
-        from peft import set_peft_model_state_dict
-        set_peft_model_state_dict(model, load_file(Path(checkpoint)/'adapter_model.safetensors'))
-    else: model.load_state_dict(load_file(Path(checkpoint)/'model.safetensors'), strict=False)
 
 # %% ../../nbs/40_train.base.ipynb #08b6a427
 def summary(

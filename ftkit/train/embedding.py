@@ -11,7 +11,7 @@ from ..core import Accounting
 from ..data.formats import format_triplets, validate_embedding_dataset
 from ..models import load_embedder
 from ..track import note_metrics
-from .base import fit, load_weights, trainer_arguments, with_lora
+from .base import fit, trainer_arguments, with_lora
 from .preflight import Fitted
 
 # %% ../../nbs/45_train.embedding.ipynb #49c1eb13
@@ -76,11 +76,10 @@ def embedding_loss(
 
 # %% ../../nbs/45_train.embedding.ipynb #ce8faee5
 def embedding_trainer(): # a trainer class
-    "sentence-transformers' trainer, resuming from checkpoints that verify."
+    "sentence-transformers' trainer, without a model card of its own."
     from sentence_transformers import SentenceTransformerTrainer
     class EmbeddingTrainer(SentenceTransformerTrainer):
-        def _load_from_checkpoint(self, checkpoint_path): load_weights(self.model, checkpoint_path)
-        def add_model_card_callback(self, default_args_dict): pass # the passport and the hub's card say more
+        def add_model_card_callback(self, default_args_dict): pass
     return EmbeddingTrainer
 
 # %% ../../nbs/45_train.embedding.ipynb #fc853e16

@@ -142,7 +142,8 @@ def train_ranking_rows(
     from datasets import Dataset
     from transformers import TrainingArguments
     rows, held = ranking_rows(train, tokenizer), ranking_rows(validation, tokenizer) if len(validation) else []
-    why_not = why_not_shared(model, [(r.input_ids, r.labels) for r in each_answer(rows[0])])
+    longest = max([*rows, *held], key=lambda r: max(map(len, each_answer(r))))
+    why_not = why_not_shared(model, [(r.input_ids, r.labels) for r in each_answer(longest)])
     collator, shown = ranking_collator(tokenizer.pad_token_id or 0, not why_not), held or rows
     before = ordering(model, shown, collator)
     note_metrics(folder, {'step': 0, f'{"eval_" if held else ""}pair_accuracy': before})

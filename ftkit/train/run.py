@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from ..core import FtkitError, collector_waits, read_json, write_json
-from ..models import Model, best_dtype, load_base, resolve_base
+from ..models import Model, best_device, best_dtype, load_base, resolve_base
 from ..parcel import OUT, Parcel, check_base, find_base, open_parcel, versions
 from ..passport import write_passport
 from ..plan import Method, Place, Train, fits, memory_mb
-from .base import Trained, broken, load_weights, parameter_counts, quiet, save_adapter, saving, seal, with_lora
+from .base import Trained, broken, parameter_counts, quiet, restore, save_adapter, saving, seal, with_lora
 from .embedding import open_embedder
 from .preflight import length_notes
 
@@ -136,7 +136,7 @@ def open_quantized(
 def _finished(model, folder):
     "Take up a finished step: its weights into the model, its measurements back."
     if broken(folder/'done'): return None
-    load_weights(model, folder/'done')
+    restore(model, folder/'done')
     return read_json(folder/'done'/'metrics.json')
 
 def _finish(model, folder, metrics):
@@ -186,6 +186,7 @@ def run_steps(
                 model, tokenizer, how, _ = open_model(parcel, base)
                 _finished(model, place)
         metrics, notes = {**metrics, **got}, [*notes, *said]
+    check_base(parcel, base)
     return _written(parcel, out, base, tokenizer, model, how, {**metrics, 'memory_estimate_mb': round(needed)}, notes)
 
 # %% ../../nbs/46_train.run.ipynb #c73a7f4f
@@ -253,8 +254,9 @@ def machine() -> dict:
     "What the last bits of a training depend on."
     import torch
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
-    return dict(processor=known.get('cpu_name') or platform.processor() or platform.machine(), gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        threads=torch.get_num_threads(), versions=versions())
+    processor = known.get('cpu_name') or platform.processor() or platform.machine()
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return dict(processor=processor, gpu=gpu, number_format=best_dtype(best_device()), threads=torch.get_num_threads(), versions=versions())
 
 def other_versions(
     parcel:Parcel,

@@ -108,7 +108,7 @@ def train_sft_rows(
     from trl import SFTConfig, SFTTrainer
     rows, held = sft_rows(train, tokenizer), sft_rows(validation, tokenizer)
     refuse_unless_clean(inspect_rows([*rows, *held], tokenizer))
-    why_not = why_not_shared(model, [(r.input_ids, r.labels) for r in rows[:3]])
+    why_not = why_not_shared(model, [(r.input_ids, r.labels) for r in sorted([*rows, *held], key=len)[-3:]])
     args = SFTConfig(**trainer_arguments(config, place, len(rows), len(held)), max_length=None, packing=False, dataset_kwargs={'skip_prepare_dataset': True})
     kind, collator = (SFTTrainer, None) if why_not else (shared_trainer(), tree_collator(tokenizer.pad_token_id or 0))
     trainer = kind(model=model, args=args, processing_class=tokenizer, data_collator=collator, train_dataset=sft_columns(rows), eval_dataset=sft_columns(held) if held else None)
