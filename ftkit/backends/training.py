@@ -12,7 +12,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from .base import Job, place_of, submit, wait
+from .base import Job, must_carry, place_of, submit, wait
 from ..core import FtkitError, InstructionDataset, PreferenceDataset, TripletDataset, write_json
 from ..data.approval import receipts_of
 from ..data.split import split
@@ -51,6 +51,7 @@ def open_training(
     method:str, # a key of `RECORDS`
     plan:Plan,
     output_dir=None, # where the run folder goes; as planned when `None`
+    place:str='local', # where the parcel is going
 ) -> tuple: # `Run`, its `Parcel`
     "A run folder with the parcel of a training."
     needed, given = 'embedding' if method=='embedding' else 'llm', plan.method.model_type
@@ -59,15 +60,16 @@ def open_training(
     limit, version = row_limit(plan.method, plan.train, base), split_version(dataset, method, plan)
     run = Run(new_folder(output_dir or plan.place.output_dir, plan.subject))
     run.rename(method)
-    try: return run, _packed(run, plan, version, method, limit, base)
+    carried = must_carry(place, plan.train.base_model)
+    try: return run, _packed(run, plan, version, method, limit, base, carried)
     except BaseException:
         shutil.rmtree(run.folder)
         raise
 
-def _packed(run, plan, version, method, limit, base) -> Parcel:
+def _packed(run, plan, version, method, limit, base, carried) -> Parcel:
     write_json(run.folder/'plan.json', plan)
     run.write()
-    return pack(run.folder/'parcel', run.name, plan, version, method, limit, base)
+    return pack(run.folder/'parcel', run.name, plan, version, method, limit, base, carry_base=carried)
 
 # %% ../../nbs/52_backends.training.ipynb #b8af481d
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ async def train_dataset(
 ) -> TrainingJobResult:
     "Train a dataset at a place and wait for it."
     place_of(place)
-    run, parcel = await asyncio.to_thread(open_training, dataset, method, plan, output_dir)
+    run, parcel = await asyncio.to_thread(open_training, dataset, method, plan, output_dir, place)
     with working(run):
         job = submit(place, parcel, run.folder)
         trained = await wait(job, say)
