@@ -146,6 +146,13 @@ def test_an_attached_job_ends_with_a_killed_parent(place, tmp_path):
 def test_a_job_is_running_from_the_moment_submit_returns(started):
     for n in range(5): assert started(FOREVER, f'run{n}').status()=='running'
 
+def test_a_job_that_cannot_be_started_changes_nothing(started, place):
+    job = started('leave("failed.json", reason="the first")')
+    assert ended(job)=='failed'
+    write_json(job.run/'plan.json', plan(base_model=str(job.run/'gone')))
+    with pytest.raises(FtkitError, match='gone'): place.submit(parcel(job.run, FOREVER), job.run)
+    assert job.status()=='failed' and not is_held(job.run/'.job.lock')
+
 def test_two_who_ask_for_the_state_do_not_see_each_other(started):
     job = started('succeed()')
     ended(job)
