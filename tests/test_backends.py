@@ -348,7 +348,8 @@ ASKED = dict(parcel='delivery', money='refunds', mug='catalogue')
 ROWS = InstructionDataset(InstructionExample('Route.', f'{q} {n}', route, dict(span_id=f'{q}{n}')) for n in range(6) for q,route in ASKED.items())
 
 def plan(**more):
-    fields = dict(tenant_id='acme', project='shop', model_type='llm', agent_type='routing', base_model=str(random_base()), epochs=1, test_set_size=3, lora_r=2, cpu=1)
+    base = more.pop('base_model', None) or str(random_base())
+    fields = dict(tenant_id='acme', project='shop', model_type='llm', agent_type='routing', base_model=base, epochs=1, test_set_size=3, lora_r=2, cpu=1)
     return Plan(**{**fields, **more})
 
 def place_of_the_page():
