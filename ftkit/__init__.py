@@ -29,8 +29,9 @@ _pages = {
     'evals.compare': 'evaluate evaluate_safely EvaluationResult',
     'registry': 'AdapterRegistry StaleActivation default_registry',
     'hub': 'upload_adapter download_adapter resolve_adapter_path get_active_adapter_path get_active_adapter_for_inference AdapterAwareMixin lora_request lora_payload vllm_args write_card load_checked',
-    'track': 'plot_loss read_metrics list_runs',
-    'faults': 'affected',
+    'track': 'plot_loss read_metrics',
+    'backends.base': 'Job WaitingForJob',
+    'backends.training': 'TrainingBackend LocalTrainingBackend RemoteTrainingBackend TrainingJobResult',
     'pipeline': 'finetune finetune_sync FinetuningOrchestrator OrchestrationResult',
     'widgets': 'approval_panel experiments',
 }
