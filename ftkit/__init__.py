@@ -6,7 +6,7 @@ _pages = {
     'core': 'FtkitError Accounting InstructionExample PreferencePair Ranking Triplet ConversationTurn ConversationTrajectory InstructionDataset PreferenceDataset RankingDataset TripletDataset TrajectoryDataset',
     'spans': 'Span Annotation',
     'tiny': 'tiny_base',
-    'telemetry': 'PhoenixProvider FileProvider phoenix send save_telemetry',
+    'telemetry': 'TelemetryProvider PhoenixProvider FileProvider phoenix send save_telemetry',
     'phoenixdb': 'PhoenixDatabaseProvider',
     'feedback': 'feedback_telemetry',
     'data.extract': 'AnnotationPolicy TraceToInstructionConverter PreferencePairExtractor TripletExtractor TraceToTrajectoryConverter',
