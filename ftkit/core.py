@@ -254,6 +254,7 @@ ENVIRONMENT = Environment(
     PHOENIX_COLLECTOR_ENDPOINT=Variable('address of Phoenix; http://localhost:6006 when not set'),
     PHOENIX_ENDPOINT=Variable('address of Phoenix, where PHOENIX_COLLECTOR_ENDPOINT is not set'),
     PHOENIX_API_KEY=Variable('key for Phoenix'),
+    PHOENIX_SQL_DATABASE_URL=Variable("address of Phoenix's database, for its password when a run is resumed", 'ftkit, Phoenix'),
     OPENAI_API_KEY=Variable('key for the model that judges answers'),
     OMP_NUM_THREADS=Variable('threads of a training, at most', 'ftkit, PyTorch'),
     HF_HUB_DISABLE_TELEMETRY=Variable('0 lets libraries report trainings to the hub', 'ftkit, huggingface_hub'),

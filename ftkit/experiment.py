@@ -223,7 +223,9 @@ def server_of(
     provider=None, # a telemetry provider
 ) -> dict|None: # endpoint and key, for `send`; `None` when nothing names a server
     "The Phoenix that should hear of a run."
-    if wire := getattr(provider, 'wire', None): return dict(endpoint=wire.endpoint, api_key=wire.api_key)
+    if wire := getattr(provider, 'wire', None):
+        login = getattr(wire, 'login', None)
+        return dict(endpoint=wire.endpoint, api_key=wire.api_key, **(dict(login=login) if login else {}))
     named = variable('PHOENIX_COLLECTOR_ENDPOINT') or variable('PHOENIX_ENDPOINT')
     return dict(endpoint=named, api_key=None) if named else None
 
