@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from .backends.base import Job, WaitingForJob, current_job, place_of, submit, wait
+from .backends.base import Job, WaitingForJob, current_job, must_carry, place_of, submit, wait
 from .core import FtkitError, InstructionDataset, PreferenceDataset, html_table, plain, read_json, slug, write_json
 from .data.approval import ApprovalStore, edit_pairs, receipts_of
 from .data.clean import clean
@@ -402,7 +402,8 @@ def packed(
     run.rename(method)
     limit = row_limit(plan.method, plan.train, base)
     receipts = receipts_of(trained_rows(dataset), getattr(approval, 'store', None), plan.source.tenant_id)
-    return pack(run.folder/'parcel', run.name, plan, dataset.version, method, limit, base, receipts=receipts)
+    place = place_of(plan.place.backend, plan.place.backend_provider)
+    return pack(run.folder/'parcel', run.name, plan, dataset.version, method, limit, base, carry_base=must_carry(place, plan.train.base_model), receipts=receipts)
 
 # %% ../nbs/90_pipeline.ipynb #1eb578f7
 async def train(
@@ -625,12 +626,29 @@ def finetune_sync(**options) -> OrchestrationResult: # options of `finetune`
 # %% ../nbs/90_pipeline.ipynb #caad5dac
 class FinetuningOrchestrator:
     "The same, for those who keep provider and services together."
-    def __init__(self, telemetry_provider, synthetic_service=None, approval_orchestrator=None):
+    def __init__(
+        self,
+        telemetry_provider, # where spans and annotations come from
+        synthetic_service=None, # makes examples when there are too few
+        approval_orchestrator=None, # puts them before a person
+    ):
         self.parts = dict(telemetry_provider=telemetry_provider, synthetic_service=synthetic_service, approval_orchestrator=approval_orchestrator)
 
     async def run(self, config, **options) -> OrchestrationResult:
         "Run a plan; `options` are those of `finetune`."
         return await finetune(config=config, **self.parts, **options)
+
+    async def train_sft(self, config:Plan, **options) -> OrchestrationResult:
+        "Run a plan with SFT, whatever its method."
+        return await self.run(config.but(method='sft'), **options)
+
+    async def train_dpo(self, config:Plan, **options) -> OrchestrationResult:
+        "Run a plan with DPO, whatever its method."
+        return await self.run(config.but(method='dpo'), **options)
+
+    async def train_embedding(self, config:Plan, **options) -> OrchestrationResult:
+        "Run the plan of an embedding model."
+        return await self.run(config, **options)
 
 # %% ../nbs/90_pipeline.ipynb #05a329d7
 def demo(

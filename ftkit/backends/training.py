@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RECORDS', 'SETS', 'split_version', 'open_training', 'TrainingJobResult', 'train_dataset', 'TrainingBackend',
-           'LocalTrainingBackend', 'RemoteTrainingBackend']
+           'LocalTrainingBackend', 'RemoteTrainingBackend', 'SFTFinetuner', 'DPOFinetuner', 'EmbeddingFinetuner']
 
 # %% ../../nbs/52_backends.training.ipynb #87a67d89
 import asyncio
@@ -125,3 +125,27 @@ class LocalTrainingBackend(TrainingBackend):
 class RemoteTrainingBackend(TrainingBackend):
     "Trains datasets at a place of another name, such as a provider in a cloud."
     def __init__(self, backend_provider:str='modal', say=print): super().__init__(place_of('remote', backend_provider), say)
+
+# %% ../../nbs/52_backends.training.ipynb #e313d2dc
+class SFTFinetuner:
+    "Trains datasets with one plan."
+    method = 'sft'
+    def __init__(
+        self,
+        config:Plan, # how to train
+        place:str='local', # a key of `PLACES`
+        say=print, # for plain lines
+    ):
+        self.config, self.place, self.say = config, place_of(place), say
+
+    async def train(self, dataset, output_dir=None) -> TrainingJobResult:
+        "Train records, or the id of a dataset version."
+        return await train_dataset(self.place, dataset, self.method, self.config, output_dir, self.say)
+
+class DPOFinetuner(SFTFinetuner):
+    "The same, with preference training."
+    method = 'dpo'
+
+class EmbeddingFinetuner(SFTFinetuner):
+    "The same, for an embedding model."
+    method = 'embedding'
