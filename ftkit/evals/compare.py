@@ -233,6 +233,13 @@ def advice_of(
         lines.append(f'Validation loss is {losses[1]/losses[0]-1:.0%} above training loss, a sign of overfitting: fewer epochs, a lower rank, dropout of 0.05 to 0.1, or more data.')
     return lines
 
+# %% ../../nbs/62_evals.compare.ipynb #367d7ca7
+class Figures(dict):
+    "Metrics by name, also as attributes."
+    def __getattr__(self, name):
+        if name.startswith('_'): raise AttributeError(name)
+        return self.get(name)
+
 # %% ../../nbs/62_evals.compare.ipynb #8ab9472b
 @dataclass(frozen=True)
 class _Finding:
@@ -256,19 +263,12 @@ class _Finding:
     examples:list = field(default_factory=list) # rows on which the two differ
     details:dict = field(default_factory=dict) # how it was done
 
-# %% ../../nbs/62_evals.compare.ipynb #367d7ca7
-class Figures(dict):
-    "Metrics by name, also as attributes."
-    def __getattr__(self, name):
-        if name.startswith('_'): raise AttributeError(name)
-        return self.get(name)
+    def __post_init__(self):
+        for side in ('base_metrics', 'adapter_metrics'): object.__setattr__(self, side, Figures(getattr(self, side)))
 
 # %% ../../nbs/62_evals.compare.ipynb #3d401779
 class EvaluationResult(_Finding):
     "What an evaluation found; everything in it is plain JSON."
-    def __post_init__(self):
-        for side in ('base_metrics', 'adapter_metrics'): object.__setattr__(self, side, Figures(getattr(self, side)))
-
     @property
     def accuracy_improvement(self) -> float|None:
         "Accuracy of the adapter minus that of the base; `None` for a task without accuracy."
