@@ -1,4 +1,4 @@
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 from importlib import import_module
 
 # public name -> the page that defines it; resolved on first use, so that `import ftkit` stays light
@@ -29,7 +29,8 @@ _pages = {
     'evals.compare': 'evaluate evaluate_safely EvaluationResult',
     'registry': 'AdapterRegistry StaleActivation default_registry',
     'hub': 'upload_adapter download_adapter resolve_adapter_path get_active_adapter_path get_active_adapter_for_inference AdapterAwareMixin lora_request lora_payload vllm_args write_card load_checked',
-    'track': 'plot_loss read_metrics',
+    'track': 'plot_loss read_metrics list_runs',
+    'faults': 'affected',
     'backends.base': 'Job WaitingForJob',
     'backends.training': 'TrainingBackend LocalTrainingBackend RemoteTrainingBackend TrainingJobResult',
     'pipeline': 'finetune finetune_sync FinetuningOrchestrator OrchestrationResult',

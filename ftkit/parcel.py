@@ -260,8 +260,8 @@ def check_base(
     if part is None: return
     name = f'{known["name"]} at revision {known["revision"]}' if known['revision'] else known['name']
     here, wanted = (str(hashes.get(part))[:12] for hashes in (parts, known['parts']))
-    raise FtkitError(f'the base model in {base} is not the one of this run, {name}: its {PARTS[part]} has sha256 {here}…, '
-        f'and the run wants {wanted}…; give the folder of that one with --base')
+    raise FtkitError(f'the base model in {base} is not the one of this run, {name} ({PARTS[part]} sha256 {here}… here, {wanted}… when it was packed); '
+        'give the folder of that one with --base')
 
 # %% ../nbs/36_parcel.ipynb #5fddf833
 def find_base(

@@ -20,7 +20,7 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .core import FtkitError, as_time, atomic_file, check_name, now, one_of, plain, to_json, write_jsonl
+from .core import FtkitError, as_time, atomic_file, check_name, now, one_of, plain, to_json, variable, whole_environment, write_jsonl
 from .spans import TARGETS, Annotation, Span, annotations_frame, as_annotation, as_spans, flatten, frame_spans, record_row, spans_frame
 from .spans import at, frame_annotations, nest, renewed # noqa: F401 - found here too, where a reader would look for them
 
@@ -39,7 +39,7 @@ def address(
     endpoint:str|None=None, # e.g. http://localhost:6006
 ) -> str: # without a trailing slash
     "Where Phoenix is: the argument, the environment, or this machine."
-    url = endpoint or os.environ.get('PHOENIX_COLLECTOR_ENDPOINT') or os.environ.get('PHOENIX_ENDPOINT') or 'http://localhost:6006'
+    url = endpoint or variable('PHOENIX_COLLECTOR_ENDPOINT') or variable('PHOENIX_ENDPOINT') or 'http://localhost:6006'
     url = re.sub(r'(?<=[^:/])(/v1(/traces)?)?/*$', '', str(url).strip())
     if '://' not in url: url = f'http://{url}'
     if urlsplit(url).scheme in ('http', 'https') and urlsplit(url).hostname: return url
@@ -578,7 +578,7 @@ class PhoenixProvider(_Pulled, _Served, Provider):
         **wire, # other fields of `Wire`
     ):
         super().__init__(tenant_id, project)
-        self.wire = Wire(address(endpoint), api_key or os.environ.get('PHOENIX_API_KEY'), timeout_s, **wire)
+        self.wire = Wire(address(endpoint), api_key or variable('PHOENIX_API_KEY'), timeout_s, **wire)
 
     async def span_batches(self, project=None, start_time=None, end_time=None, span_kinds=None, batch_size=1000) -> AsyncIterator[list]:
         "Lists of `Span`, in the order they were stored."
@@ -641,7 +641,7 @@ def _child_env(folder, port, grpc_port, database_url):
     ours = dict(PHOENIX_WORKING_DIR=str(folder), PHOENIX_HOST='127.0.0.1', PHOENIX_PORT=str(port), PHOENIX_GRPC_PORT=str(grpc_port), PHOENIX_TELEMETRY_ENABLED='false',
         PHOENIX_ALLOW_EXTERNAL_RESOURCES='false', PHOENIX_DISABLE_AGENT_ASSISTANT='true', PHOENIX_AGENTS_DISABLE_WEB_ACCESS='true', PHOENIX_LOG_MIGRATIONS='false', PYTHONUNBUFFERED='1')
     if database_url: ours['PHOENIX_SQL_DATABASE_URL'] = database_url
-    return {**{k: v for k,v in os.environ.items() if not k.startswith('PHOENIX_')}, **ours}
+    return {**{k: v for k,v in whole_environment().items() if not k.startswith('PHOENIX_')}, **ours}
 
 # %% ../nbs/10_telemetry.ipynb #9c25c584
 class Embedded:
@@ -795,7 +795,7 @@ async def send(
     **wire, # other fields of `Wire`
 ) -> dict: # how many spans and annotations Phoenix now has of these
     "Replay telemetry into Phoenix and wait until all of it is stored."
-    wire = Wire(address(endpoint), api_key or os.environ.get('PHOENIX_API_KEY'), **wire)
+    wire = Wire(address(endpoint), api_key or variable('PHOENIX_API_KEY'), **wire)
     spans, annotations, kept = list({s.span_id: s for s in spans}.values()), list(annotations), 0
     async with wire.client() as client:
         await _projects(wire, client) # is it there, and is it Phoenix?
