@@ -408,15 +408,18 @@ def packed(
 # %% ../nbs/90_pipeline.ipynb #1eb578f7
 async def train(
     run:Run,
-    parcel:Parcel,
+    pack_run, # gives the `Parcel`; not called while a job reads the one that is there
     place:Place,
     base:Path, # folder of the base model
     in_process:bool=False, # train here, for debugging
     background:bool=False, # come back while the job goes on
 ) -> Trained:
-    "Train a parcel, where the plan says."
-    if in_process: return train_here(parcel, run.folder, base)
-    job = current_job(run.folder) or submit(place_of(place.backend, place.backend_provider), parcel, run.folder, detached=background)
+    "Train a run's parcel, where the plan says."
+    if in_process: return train_here(pack_run(), run.folder, base)
+    job = current_job(run.folder)
+    if job is None:
+        parcel, name = pack_run(), place_of(place.backend, place.backend_provider)
+        job = submit(name, parcel, run.folder, detached=background)
     return await wait(job, run.say, background)
 
 # %% ../nbs/90_pipeline.ipynb #95127f3a
@@ -610,7 +613,7 @@ async def finetune(
             dataset = await stage(run, 'split', lambda: divide(curated, source, data, method.model_type, plan.train.seed), Dataset)
         choice = await stage(run, 'select', lambda: choose_method(dataset, method, source, opened.services), Choice)
         if choice.batch_id: dataset = await stage(run, 'synthesize', lambda: with_approved(dataset, choice, opened.services.approval), Dataset)
-        trained = await stage(run, 'train', lambda: train(run, packed(run, plan, dataset, choice, base, opened.services.approval), plan.place, base, in_process, background), Trained)
+        trained = await stage(run, 'train', lambda: train(run, lambda: packed(run, plan, dataset, choice, base, opened.services.approval), plan.place, base, in_process, background), Trained)
         verdict = await stage(run, 'evaluate', lambda: asyncio.to_thread(examine, run, plan, dataset, trained, base), EvaluationResult) if plan.after.evaluate_after_training else None
         record  = await stage(run, 'register', lambda: register(run, plan, dataset, trained, verdict, choice), Registered) if plan.after.enable_registry else None
         return report(run, plan, dataset, trained, verdict, record)
