@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['ENVIRONMENT', 'FtkitError', 'Waiting', 'one_of', 'Record', 'InstructionExample', 'PreferencePair', 'Triplet',
-           'Ranking', 'ConversationTurn', 'ConversationTrajectory', 'plain', 'to_json', 'content_hash', 'file_hash',
-           'check_name', 'slug', 'Accounting', 'sift', 'Variable', 'Environment', 'variable', 'whole_environment',
-           'home', 'fsync', 'atomic_file', 'atomic_dir', 'write_text', 'write_json', 'read_json', 'write_jsonl',
-           'read_jsonl', 'RecordDataset', 'clip', 'html_table', 'InstructionDataset', 'PreferenceDataset',
-           'TripletDataset', 'RankingDataset', 'TrajectoryDataset', 'picture', 'now', 'as_time', 'collector_waits']
+           'Ranking', 'WrittenTime', 'read_time', 'ConversationTurn', 'ConversationTrajectory', 'plain', 'to_json',
+           'content_hash', 'file_hash', 'check_name', 'slug', 'Accounting', 'sift', 'Variable', 'Environment',
+           'variable', 'whole_environment', 'home', 'fsync', 'atomic_file', 'atomic_dir', 'write_text', 'write_json',
+           'read_json', 'write_jsonl', 'read_jsonl', 'RecordDataset', 'clip', 'html_table', 'InstructionDataset',
+           'PreferenceDataset', 'TripletDataset', 'RankingDataset', 'TrajectoryDataset', 'picture', 'now', 'as_time',
+           'collector_waits']
 
 # %% ../nbs/00_core.ipynb #e2d1635e
 import gc, hashlib, io, json, math, os, re, shutil, tempfile, unicodedata
@@ -108,6 +109,30 @@ class Ranking(Record):
 
     answer = property(lambda self: self.answers[0])
 
+# %% ../nbs/00_core.ipynb #33b03373
+class WrittenTime(datetime):
+    "A point in time that is written as it was read."
+    text = None # what was read; arithmetic gives times without it
+
+    def isoformat(self, *args, **kwargs):
+        "The text that was read, unless a form is asked for."
+        return self.text if self.text and not (args or kwargs) else super().isoformat(*args, **kwargs)
+
+    def __repr__(self): return repr(self.isoformat())
+    def __reduce_ex__(self, protocol): return read_time, (self.isoformat(),)
+
+def read_time(
+    value, # ISO text, or a datetime
+): # a `WrittenTime`; anything else as it was given
+    "Read a time so that it can be written as it was."
+    if not isinstance(value, str): return value
+    try: time = datetime.fromisoformat(value.replace('Z', '+00:00'))
+    except ValueError: return value
+    time = time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
+    written = WrittenTime.fromisoformat(time.isoformat())
+    written.text = value
+    return written
+
 # %% ../nbs/00_core.ipynb #c6f2927b
 @dataclass(frozen=True)
 class ConversationTurn:
@@ -115,9 +140,11 @@ class ConversationTurn:
     turn_id:int # position in the session, from 0
     query:str # what the user said
     response:str # what the agent said
-    timestamp:str # when, ISO 8601
+    timestamp:datetime # when; ISO text becomes a datetime that is written as it was read
     span_id:str # the span of the answer
     metadata:dict = field(default_factory=dict)
+
+    def __post_init__(self): object.__setattr__(self, 'timestamp', read_time(self.timestamp))
 
 # %% ../nbs/00_core.ipynb #dd3084f3
 @dataclass(frozen=True)
@@ -397,6 +424,11 @@ class RecordDataset(list):
         super().__init__(records)
         self.accounting, self.annotations = accounting or Accounting(len(self), len(self)), annotations
 
+    @property
+    def metadata(self) -> dict: # count, and the accounts of spans and annotations
+        "What is known about the records as a whole."
+        return dict(count=len(self), accounting=plain(self.accounting), annotations=plain(self.annotations))
+
     def like(self, records, accounting=None):
         "The same kind of dataset with other records."
         return type(self)(records, accounting, self.annotations)
@@ -487,22 +519,27 @@ class _Shown:
 class InstructionDataset(_Shown, _Frames, _Disk, RecordDataset):
     "Examples for supervised fine-tuning."
     record = InstructionExample
+    examples = property(lambda self: self)
 
 class PreferenceDataset(_Shown, _Frames, _Disk, RecordDataset):
     "Pairs for preference training."
     record = PreferencePair
+    pairs = property(lambda self: self)
 
 class TripletDataset(_Shown, _Frames, _Disk, RecordDataset):
     "Triplets for an embedding model."
     record = Triplet
+    triplets = property(lambda self: self)
 
 class RankingDataset(_Shown, _Frames, _Disk, RecordDataset):
     "Ranked answers for ranking training."
     record = Ranking
+    rankings = property(lambda self: self)
 
 class TrajectoryDataset(_Shown, _Frames, _Disk, RecordDataset):
     "Conversations for multi-turn training."
     record = ConversationTrajectory
+    trajectories = property(lambda self: self)
 
 # %% ../nbs/00_core.ipynb #283508d9
 def picture(

@@ -7,9 +7,9 @@ __all__ = ['RUN_LAYOUT', 'SHOWN', 'LOCKS', 'WHERE', 'HANDED_OVER', 'ABOUT', 'app
            'Run', 'take_lock', 'is_held', 'locked', 'check_layout', 'record_end', 'working', 'lines_of', 'stage',
            'note_metrics', 'read_metrics', 'smooth', 'series', 'draw_loss', 'plot_loss', 'plot_run', 'alarms',
            'minutes', 'measurement_line', 'forecast_lines', 'PlainView', 'TerminalView', 'metrics_table', 'Frame',
-           'NotebookView', 'best_view', 'Follower', 'being_worked_on', 'follow', 'read_part', 'facts_of', 'made_of',
-           'head_rows', 'default_of', 'idle_names', 'hyperparameters', 'markdown_table', 'write_report', 'state_of',
-           'began_at', 'run_row', 'list_runs']
+           'NotebookView', 'best_view', 'Follower', 'being_worked_on', 'follow', 'read_part', 'facts_of',
+           'base_and_versions', 'head_rows', 'default_of', 'idle_names', 'hyperparameters', 'markdown_table',
+           'write_report', 'state_of', 'began_at', 'run_row', 'list_runs']
 
 # %% ../nbs/32_track.ipynb #fce05080
 import fcntl, inspect, json, os, re, shutil, statistics, sys, threading, time, traceback
@@ -516,7 +516,7 @@ def facts_of(
     return {**facts, 'plan': plan_values(facts['plan']), 'filled': facts['plan'].get('filled', {}), 'dataset': next(handed_over, {}).get('id')}
 
 # %% ../nbs/32_track.ipynb #4719d425
-def made_of(
+def base_and_versions(
     folder, # a run folder
 ) -> dict: # base: name, revision, weights; versions: name -> version
     "The base and the libraries of a run, as far as they are recorded."
@@ -532,7 +532,7 @@ def head_rows(
     facts:dict, # from `facts_of`
 ) -> list: # of (what, which)
     "What a run was made of, for the head of its report."
-    made = made_of(folder)
+    made = base_and_versions(folder)
     base, short = made['base'], str(made['base']['weights'] or '')[:12]
     parts = [f'`{base["name"] or facts["plan"].get("base_model", "?")}`', base['revision'] and f'revision {base["revision"]}', short and f'weights `{short}`']
     source = facts['plan'].get('provider') or {}
@@ -596,7 +596,7 @@ def write_report(
     facts = facts_of(run.folder)
     plan = facts['plan']
     subject = plan.get('agent_type') or plan.get('modality') or 'dataset'
-    about = f'{subject} of {plan.get("project", "?")} on `{made_of(run.folder)["base"]["name"] or plan.get("base_model", "?")}`, tenant {plan.get("tenant_id", "?")}.'
+    about = f'{subject} of {plan.get("project", "?")} on `{base_and_versions(run.folder)["base"]["name"] or plan.get("base_model", "?")}`, tenant {plan.get("tenant_id", "?")}.'
     head = [f'# {run.name}', '', about, '', *markdown_table(['', ''], head_rows(run.folder, facts)), '']
     decided = ['## Hyperparameters', '', *markdown_table(['field', 'value', 'decided'], hyperparameters(facts)), '']
     body = [line for name,s in run.record['stages'].items() if s.get('shown') for line in (f'## {name.replace("_", " ").capitalize()}', '', s['shown'], '')]

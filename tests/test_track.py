@@ -6,7 +6,7 @@ from test_old_runs import old_run
 
 from ftkit.core import write_json
 from ftkit.plan import Plan, fill
-from ftkit.track import Run, facts_of, hyperparameters, list_runs, locked, made_of, stage, working, write_report
+from ftkit.track import Run, base_and_versions, facts_of, hyperparameters, list_runs, locked, stage, working, write_report
 
 NAME = 'sft_routing_20260131_120000'
 PLAN = dict(tenant_id='acme', project='shop', model_type='llm', agent_type='routing', base_model='acme/base')
@@ -48,7 +48,7 @@ def test_every_field_that_acts_in_training_is_in_the_report(tmp_path):
 
 def test_a_run_that_recorded_nothing_of_its_base_has_a_report_too(tmp_path):
     folder = run_folder(tmp_path)
-    assert made_of(folder)==dict(base=dict(name=None, revision=None, weights=None), versions={})
+    assert base_and_versions(folder)==dict(base=dict(name=None, revision=None, weights=None), versions={})
     assert 'on `acme/base`' in write_report(Run(folder)).read_text()
     (folder/'plan.json').unlink()
     assert 'on `?`' in write_report(Run(folder)).read_text()
