@@ -4,7 +4,7 @@ import asyncio
 import pytest
 
 from ftkit import DPOFinetuner, EmbeddingFinetuner, EvaluationResult, FinetuningOrchestrator, OrchestrationConfig, ReviewItem, SFTFinetuner, SyntheticDataRequest, SyntheticDataService, TrainingMethodSelector
-from ftkit.core import FtkitError, InstructionExample
+from ftkit.core import FtkitError, InstructionExample, PreferencePair, Triplet, content_hash
 from ftkit.data.approval import ApprovalBatch
 from ftkit.registry import AdapterMetadata, AdapterRegistry
 from ftkit.samples import telemetry
@@ -54,3 +54,10 @@ def test_a_finetuner_wants_records_of_its_method():
     for finetuner in (SFTFinetuner, DPOFinetuner):
         with pytest.raises(FtkitError, match='records of'): asyncio.run(finetuner(plan).train([object()]))
     with pytest.raises(FtkitError, match="embedding needs a plan with model_type='embedding'"): asyncio.run(EmbeddingFinetuner(plan).train([object()]))
+
+def test_metadata_answer_to_their_second_names_and_store_only_the_first():
+    pair = PreferencePair('p', 'a', 'b', dict(span_id='s1', score=.9))
+    assert pair.metadata['chosen_score']==.9 and pair.metadata.get('confidence')==.9 and pair.metadata['search_id']=='s1'
+    assert dict(pair.metadata)==dict(span_id='s1', score=.9) and content_hash(pair)==content_hash(dict(prompt='p', chosen='a', rejected='b', metadata=dict(span_id='s1', score=.9)))
+    assert pair.metadata.get('nothing', 3)==3 and pair.noting(confidence=.2).metadata['confidence']==.2
+    with pytest.raises(KeyError): Triplet('a', 'b', 'c').metadata['search_id']
