@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from ftkit.core import FtkitError, InstructionDataset, InstructionExample, read_json, write_json
 from ftkit.data.approval import ApprovalBatch, ApprovalStore, decide, receipts_of
@@ -18,6 +19,7 @@ from ftkit.track import read_metrics
 from ftkit.train.run import CRASH, MISTAKE, main, train_here
 
 ROOT = Path(__file__).parent.parent
+FULL = os.environ.get('FTKIT_FULL')=='1'
 ASKED = ('parcel', 'delivery'), ('money', 'refunds'), ('mug', 'catalogue')
 ROWS = [InstructionExample('Route.', f'{q} {n}', l, dict(span_id=f'{q}{n}', session_id=f'{q}{n}')) for n in range(4) for q,l in ASKED]
 MADE = [InstructionExample('Route.', q, l, dict(synthetic=True)) for q,l in (('a lost parcel', 'delivery'), ('a red mug', 'catalogue'))]
@@ -274,6 +276,17 @@ def test_a_run_killed_elsewhere_goes_on_and_ends_in_the_same_bits(local, tmp_pat
     assert main(start)==0 and bits(out)==expected
     losses = [m['step'] for m in read_metrics(out) if 'loss' in m]
     assert before>0 and losses.count(1)==1, 'training began again from the start'
+
+@pytest.mark.skipif(not FULL, reason='another process; FTKIT_FULL=1 runs it')
+def test_another_processor_differs_by_less_than_a_hundred_thousandth(local, tmp_path):
+    "Instructions of twenty years ago stand for it"
+    parcel, run, expected = local
+    old = dict(ATEN_CPU_CAPABILITY='default', ONEDNN_MAX_CPU_ISA='SSE41', MKL_ENABLE_INSTRUCTIONS='SSE4_2')
+    done = subprocess.run([sys.executable, '-m', 'ftkit.train.run', str(parcel.folder), '--out', str(tmp_path/'out'), '--base', str(random_base())], env={**os.environ, **old}, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode==0, done.stderr[-2000:]
+    here, there = (load_file(out/'adapter'/'adapter_model.safetensors') for out in (run, tmp_path/'out'))
+    assert bits(tmp_path/'out')!=expected, 'the instructions were the same'
+    assert max((here[n]-there[n]).abs().max().item() for n in here)<1e-5
 
 def test_training_here_leaves_the_process_as_it_was(local, tmp_path, monkeypatch):
     import datasets
