@@ -16,7 +16,7 @@ from ftkit.parcel import check_base, find_base, open_parcel, pack, write_about
 from ftkit.plan import Plan
 from ftkit.tiny import random_base, tiny_base
 from ftkit.track import read_metrics
-from ftkit.train.run import CRASH, MISTAKE, main, train_here
+from ftkit.train.run import CRASH, MISTAKE, main, train_here, undisturbed
 
 ROOT = Path(__file__).parent.parent
 FULL = os.environ.get('FTKIT_FULL')=='1'
@@ -300,12 +300,22 @@ def test_training_here_leaves_the_process_as_it_was(local, tmp_path, monkeypatch
     torch.set_num_threads(2)
     def state(): return (torch.get_num_threads(), dict(os.environ), constants.HF_HUB_DISABLE_TELEMETRY, logging.is_progress_bar_enabled(), datasets.are_progress_bars_disabled(),
         random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), torch.get_default_dtype())
+    torch.manual_seed(777); random.seed(777); np.random.seed(777)
     try:
         before = state()
         train_here(parcel, tmp_path/'out', random_base())
         assert state()==before
     finally: torch.set_num_threads(threads)
     assert bits(tmp_path/'out')==expected, 'the state of the process shows in the adapter'
+
+def test_variables_that_were_set_changed_or_removed_come_back(monkeypatch):
+    for name in ('FTKIT_ONE', 'FTKIT_TWO'): monkeypatch.setenv(name, 'here')
+    before = dict(os.environ)
+    with pytest.raises(KeyboardInterrupt), undisturbed():
+        os.environ.update(FTKIT_ONE='there', FTKIT_THREE='new')
+        del os.environ['FTKIT_TWO']
+        raise KeyboardInterrupt
+    assert dict(os.environ)==before
 
 # --- the door
 
