@@ -45,7 +45,7 @@ def save_rows(
     "Write the rows of a dataset version."
     listed = {}
     for side in sides:
-        for kind,rows in version.side(side).items():
+        for kind,rows in getattr(version, side).items():
             if rows: rows.save_parquet(Path(folder)/'rows'/side/f'{kind}.parquet')
         listed[side] = version.manifest['sides'].get(side, {})
     return listed
@@ -58,7 +58,7 @@ def receipts_for_rows(
 ) -> list: # of `Receipt`
     "The receipts of the rows that travel; raises where a synthetic row has none."
     if receipts is None: receipts = [Receipt(**r) for r in version.receipts]
-    rows = [r for side in sides for records in version.side(side).values() for r in records]
+    rows = [r for side in sides for records in getattr(version, side).values() for r in records]
     names = set(map(record_hash, rows))
     return check_receipts(rows, [r for r in receipts if r.hash in names])
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from ftkit.core import FtkitError, InstructionDataset, InstructionExample, read_json, write_json
 from ftkit.data.approval import ApprovalBatch, ApprovalStore, decide, receipts_of
@@ -15,9 +16,10 @@ from ftkit.parcel import check_base, find_base, open_parcel, pack, write_about
 from ftkit.plan import Plan
 from ftkit.tiny import random_base, tiny_base
 from ftkit.track import read_metrics
-from ftkit.train.run import CRASH, MISTAKE, main, train_here
+from ftkit.train.run import CRASH, MISTAKE, main, train_here, undisturbed
 
 ROOT = Path(__file__).parent.parent
+FULL = os.environ.get('FTKIT_FULL')=='1'
 ASKED = ('parcel', 'delivery'), ('money', 'refunds'), ('mug', 'catalogue')
 ROWS = [InstructionExample('Route.', f'{q} {n}', l, dict(span_id=f'{q}{n}', session_id=f'{q}{n}')) for n in range(4) for q,l in ASKED]
 MADE = [InstructionExample('Route.', q, l, dict(synthetic=True)) for q,l in (('a lost parcel', 'delivery'), ('a red mug', 'catalogue'))]
@@ -275,6 +277,17 @@ def test_a_run_killed_elsewhere_goes_on_and_ends_in_the_same_bits(local, tmp_pat
     losses = [m['step'] for m in read_metrics(out) if 'loss' in m]
     assert before>0 and losses.count(1)==1, 'training began again from the start'
 
+@pytest.mark.skipif(not FULL, reason='another process; FTKIT_FULL=1 runs it')
+def test_another_processor_differs_by_less_than_a_hundred_thousandth(local, tmp_path):
+    "Instructions of twenty years ago stand for it"
+    parcel, run, expected = local
+    old = dict(ATEN_CPU_CAPABILITY='default', ONEDNN_MAX_CPU_ISA='SSE41', MKL_ENABLE_INSTRUCTIONS='SSE4_2')
+    done = subprocess.run([sys.executable, '-m', 'ftkit.train.run', str(parcel.folder), '--out', str(tmp_path/'out'), '--base', str(random_base())], env={**os.environ, **old}, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode==0, done.stderr[-2000:]
+    here, there = (load_file(out/'adapter'/'adapter_model.safetensors') for out in (run, tmp_path/'out'))
+    assert bits(tmp_path/'out')!=expected, 'the instructions were the same'
+    assert max((here[n]-there[n]).abs().max().item() for n in here)<1e-5
+
 def test_training_here_leaves_the_process_as_it_was(local, tmp_path, monkeypatch):
     import datasets
     from huggingface_hub import constants
@@ -287,12 +300,22 @@ def test_training_here_leaves_the_process_as_it_was(local, tmp_path, monkeypatch
     torch.set_num_threads(2)
     def state(): return (torch.get_num_threads(), dict(os.environ), constants.HF_HUB_DISABLE_TELEMETRY, logging.is_progress_bar_enabled(), datasets.are_progress_bars_disabled(),
         random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), torch.get_default_dtype())
+    torch.manual_seed(777); random.seed(777); np.random.seed(777)
     try:
         before = state()
         train_here(parcel, tmp_path/'out', random_base())
         assert state()==before
     finally: torch.set_num_threads(threads)
     assert bits(tmp_path/'out')==expected, 'the state of the process shows in the adapter'
+
+def test_variables_that_were_set_changed_or_removed_come_back(monkeypatch):
+    for name in ('FTKIT_ONE', 'FTKIT_TWO'): monkeypatch.setenv(name, 'here')
+    before = dict(os.environ)
+    with pytest.raises(KeyboardInterrupt), undisturbed():
+        os.environ.update(FTKIT_ONE='there', FTKIT_THREE='new')
+        del os.environ['FTKIT_TWO']
+        raise KeyboardInterrupt
+    assert dict(os.environ)==before
 
 # --- the door
 
