@@ -6,6 +6,7 @@ import pytest
 from ftkit import DPOFinetuner, EmbeddingFinetuner, EvaluationResult, FinetuningOrchestrator, OrchestrationConfig, ReviewItem, SFTFinetuner, SyntheticDataRequest, SyntheticDataService, TrainingMethodSelector
 from ftkit.core import FtkitError, InstructionExample, PreferencePair, Triplet, content_hash
 from ftkit.data.approval import ApprovalBatch
+from ftkit.database import private_url, public_url
 from ftkit.registry import AdapterMetadata, AdapterRegistry
 from ftkit.samples import telemetry
 from ftkit.telemetry import FileProvider, save_telemetry
@@ -61,3 +62,9 @@ def test_metadata_answer_to_their_second_names_and_store_only_the_first():
     assert dict(pair.metadata)==dict(span_id='s1', score=.9) and content_hash(pair)==content_hash(dict(prompt='p', chosen='a', rejected='b', metadata=dict(span_id='s1', score=.9)))
     assert pair.metadata.get('nothing', 3)==3 and pair.noting(confidence=.2).metadata['confidence']==.2
     with pytest.raises(KeyError): Triplet('a', 'b', 'c').metadata['search_id']
+
+def test_a_plan_names_a_database_without_its_password_and_it_opens_again():
+    private = 'postgresql://ann:secret@db/approvals'
+    public = public_url(private)
+    assert public=='postgresql://ann@db/approvals' and private_url(public, private)==private and private_url(public, None)==public
+    assert private_url(public, 'postgresql://ann:secret@other/approvals')==public, 'another database'
