@@ -1,0 +1,169 @@
+"""How many verdicts on recorded traces become the rows that they should.
+
+`score(reader)` gives a table; `reader(spans, annotations)` is any function from `Span` and `Annotation` records to rows, dicts with
+`span_id`, `messages`, `answer` (a message, or text with `<tool_call>` blocks), and, where known, `tools`, `agent`, `approved`,
+`verdict_on` (the id of what was judged). Rows and expectations are compared with whitespace collapsed, roles as they stand, and tool
+calls by name and by arguments as JSON. Run as a script it scores `ftkit.data.extract.judge`."""
+import gzip, json, re, sys
+from collections import Counter
+from pathlib import Path
+
+FIXTURES = Path(__file__).resolve().parents[2]/'tests'/'fixtures'/'traces'
+CALL = re.compile(r'<tool_call>\s*(.*?)\s*</tool_call>', re.S)
+
+def read_lines(path):
+    "The rows of a file of JSON lines."
+    opened = gzip.open if str(path).endswith('.gz') else open
+    with opened(path, 'rt', encoding='utf-8') as f:
+        return [json.loads(line) for line in f if line.strip()]
+
+def load(setup, folder=FIXTURES):
+    "Spans, annotations and expectations of a set-up, as dicts."
+    at = Path(folder)/setup
+    return [read_lines(at/name) for name in ('spans.jsonl.gz', 'annotations.jsonl', 'expected.jsonl')]
+
+def setups(folder=FIXTURES):
+    "Names of the recorded set-ups."
+    return sorted(p.parent.name for p in Path(folder).glob('*/expected.jsonl'))
+
+# -- two forms of one message
+
+def as_json(text):
+    "The structure that a text holds, or the text with its whitespace collapsed."
+    if not isinstance(text, str):
+        return text
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return ' '.join(text.split())
+    return value if isinstance(value, (dict, list)) else ' '.join(text.split())
+
+def plain(m):
+    "A message as (role, text, calls), to be compared."
+    content = m.get('content')
+    if isinstance(content, list):
+        content = '\n'.join(str(p.get('text') or '') for p in content)
+    calls = [(c['function']['name'], as_json(c['function'].get('arguments') or '{}')) for c in m.get('tool_calls') or ()]
+    return m['role'], as_json(content or ''), calls
+
+def chat(messages):
+    "Messages to be compared; assistant messages that follow each other are one."
+    kept = []
+    for role,text,calls in map(plain, messages):
+        if kept and role==kept[-1][0]=='assistant':
+            _, before, called = kept.pop()
+            text, calls = '\n'.join(str(t) for t in (before, text) if t), called+calls
+        kept.append((role, text, calls))
+    return kept
+
+def as_message(answer):
+    "An answer as a message."
+    if isinstance(answer, dict):
+        return dict(answer, role='assistant')
+    calls = [dict(function=json.loads(c)) for c in CALL.findall(answer)]
+    return dict(role='assistant', content=CALL.sub('', answer), tool_calls=calls)
+
+def schema(value):
+    "A schema with its types in lower case, as JSON Schema has them."
+    if isinstance(value, dict):
+        return {k: v.lower() if k=='type' and isinstance(v, str) else schema(v) for k,v in value.items()}
+    return [schema(v) for v in value] if isinstance(value, list) else value
+
+def same_tools(expected, tools):
+    "Are the tools those that were offered, as far as the spans tell?"
+    if expected is None:
+        return True
+    tools = json.loads(tools) if isinstance(tools, str) else tools or []
+    told = [t.get('function') or {} for t in tools if isinstance(t, dict)]
+    if len(told)!=len(expected):
+        return False
+    pairs = zip(told, (e['function'] for e in expected))
+    return all(schema(t.get(k))==schema(v) for t,e in pairs for k,v in e.items())
+
+def faults(row, expected):
+    "What is wrong with a row: some of `messages`, `answer`, `tools`, `verdict`."
+    wrong = []
+    if chat(row['messages'])!=chat(expected['messages']):
+        wrong.append('messages')
+    if plain(as_message(row['answer']))!=plain(as_message(expected['answer'])):
+        wrong.append('answer')
+    if not same_tools(expected['tools'], row.get('tools')):
+        wrong.append('tools')
+    if row.get('approved', expected['approved'])!=expected['approved']:
+        wrong.append('verdict')
+    return wrong
+
+# -- rows beside expectations
+
+def find(expected, rows):
+    "The row that a verdict became, taken out of `rows`."
+    def fits(row):
+        if row.get('verdict_on'):
+            return row['verdict_on']==expected['verdict_on']['id']
+        return row['span_id'] in (*expected['same_call'], expected['verdict_on']['id'])
+    for i,row in enumerate(rows):
+        if fits(row):
+            return rows.pop(i)
+
+def outcome(expected, row):
+    "right, wrong, missing, left out (rightly), or kept (and should not have been)."
+    if row is None:
+        return 'left out' if expected.get('left_out') or expected.get('may_be_left_out') else 'missing'
+    if expected.get('left_out'):
+        return 'kept'
+    return 'wrong' if faults(row, expected) else 'right'
+
+def outcomes(reader, setup, folder=FIXTURES):
+    "(expectation, row or `None`, outcome) of every verdict; rows that answer to none come last as (`None`, row, 'stray')."
+    spans, annotations, expected = load(setup, folder)
+    found = []
+    for name in sorted({a['name'] for a in annotations}):
+        rows = [dict(r) for r in reader(spans, [a for a in annotations if a['name']==name])]
+        for e in (e for e in expected if e['name']==name):
+            row = find(e, rows)
+            found.append((e, row, outcome(e, row)))
+        found += [(None, row, 'stray') for row in rows]
+    return found
+
+KINDS = ('right', 'left out', 'wrong', 'kept', 'stray', 'missing')
+
+def score(reader, folder=FIXTURES):
+    "{(set-up, kind of verdict): count of each outcome}"
+    table = {}
+    for setup in setups(folder):
+        for e,row,how in outcomes(reader, setup, folder):
+            on = e['name'] if e else 'stray'
+            table.setdefault((setup, on), Counter())[how] += 1
+    return table
+
+def markdown(table):
+    "The table, a set-up a line: verdicts on calls, and on all that is above them."
+    head = '| set-up | on calls: verdicts | '+' | '.join(KINDS)+' | above: verdicts | '+' | '.join(KINDS)+' |'
+    lines = [head, '|---|'+'---:|'*(2*len(KINDS)+2)]
+    total = [Counter(), Counter()]
+    for setup in sorted({s for s,_ in table}):
+        calls = table.get((setup, 'call_fb'), Counter())
+        above = sum((c for (s, on),c in table.items() if s==setup and on!='call_fb'), Counter())
+        total = [total[0]+calls, total[1]+above]
+        lines.append(line(setup, calls, above))
+    return '\n'.join([*lines, line('all', *total)])
+
+def line(name, *counts):
+    "A line of the table."
+    cells = [str(n) for c in counts for n in (sum(c.values())-c['stray'], *(c[k] for k in KINDS))]
+    return f'| {name} | '+' | '.join(cells)+' |'
+
+def ftkit_reader(spans, annotations):
+    "What `ftkit.data.extract.judge` makes of spans and annotations."
+    from ftkit.data.extract import judge
+    from ftkit.spans import as_annotation, as_spans
+    judged = judge(as_spans(spans), [as_annotation(a) for a in annotations])
+    for call,rating in judged.calls:
+        yield dict(span_id=call.span.span_id, messages=call.messages, answer=call.answer, tools=call.tools, agent=call.agent_type, approved=rating.approved)
+
+if __name__=='__main__':
+    if len(sys.argv)>1: # one set-up, verdict by verdict
+        for e,row,how in outcomes(ftkit_reader, sys.argv[1]):
+            print(how, e and (e['name'], e['scenario'], e.get('left_out')), faults(row, e) if how=='wrong' else '')
+    else:
+        print(markdown(score(ftkit_reader)))
