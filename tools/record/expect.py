@@ -72,7 +72,7 @@ class Kept:
     def __init__(self, spans):
         self.texts, self.shapes = [], set()
         for s in spans:
-            leaves(s['attributes'], self.texts, self.shapes)
+            leaves(s.get('attributes', {}), self.texts, self.shapes)
 
     def text(self, text):
         "Is a text there, or the structure that it holds?"
@@ -85,25 +85,19 @@ class Kept:
         return all(any(squeezed(line) in t for t in self.texts) for line in text.split('\n'))
 
     def message(self, m):
-        "What of a message is not there."
-        lost = [] if self.text(m['content']) else [f'{m["role"]}: {m["content"]}']
-        for c in m.get('tool_calls', ()):
-            name, args = c['function']['name'], c['function']['arguments']
-            if name not in self.texts or not self.text(args):
-                lost.append(f'{m["role"]} calls {name}({args})')
-        return lost
+        "Is a message there, in the words in which it was sent?"
+        calls = [c['function'] for c in m.get('tool_calls', ())]
+        return self.text(m['content']) and all(f['name'] in self.texts and self.text(f['arguments']) for f in calls)
 
     def tool(self, t):
-        "As much of a tool as is there; `None` where not even its name is."
+        "As much of a tool as is there; `None` where at most its name is, which a call of it tells too."
         f = t['function']
-        if f['name'] not in self.texts:
-            return None
         there = dict(name=f['name'])
         if f.get('description') and self.text(f['description']):
             there['description'] = f['description']
         if canonical(f.get('parameters')) in self.shapes:
             there['parameters'] = f['parameters']
-        return dict(type='function', function=there)
+        return dict(type='function', function=there) if f['name'] in self.texts and len(there)>1 else None
 
 def expectation(exchange, around, stored):
     "What a verdict on the answer of this exchange must become."
@@ -112,13 +106,13 @@ def expectation(exchange, around, stored):
     kept = Kept([stored[i] for i in ids])
     best = next((s for s in reversed(around) if has_content(s)), around[-1])
     tools = [kept.tool(t) for t in row['tools']]
-    lost = [part for m in (*row['messages'], row['answer']) for part in kept.message(m)]
+    lost = [i for i,m in enumerate(row['messages']) if not kept.message(m)]+([] if kept.message(row['answer']) else ['answer'])
     why = row['left_out'] or ('content not recorded' if not any(map(has_content, around)) else 'part not recorded' if lost else None)
     where = dict(span_id=best['span_id'], same_call=ids)
-    if why:
-        return dict(where, left_out=why, lost=lost if why=='part not recorded' else None)
+    if why and why!='part not recorded':
+        return dict(where, left_out=why)
     said = dict(messages=row['messages'], answer=row['answer'], tools=None if None in tools else tools)
-    return dict(where, **said, may_be_left_out='several answers' if row['others'] else None)
+    return dict(where, **said, may_be_left_out='several answers' if row['others'] else None, left_out=why, lost=lost or None)
 
 # -- verdicts
 
@@ -138,7 +132,7 @@ class Verdicts:
             'identifier': 'reviewer', 'created_at': when, 'updated_at': when})
         told = dict(verdict_on=dict(target='span' if key=='span_id' else target, id=on), name=name, approved=good, agent=agent)
         whole = dict(told, **row, scenario=exchange['scenario'], reason=REASONS[target])
-        self.expected.append({k: v for k,v in whole.items() if v is not None or k in ('agent', 'tools') and 'left_out' not in row})
+        self.expected.append({k: v for k,v in whole.items() if v is not None or k=='agent' or k=='tools' and 'messages' in row})
 
 def agent_of(exchange, scripts, spans):
     "The agent's name, where the application gave one and the spans of the trace hold it."
@@ -147,8 +141,9 @@ def agent_of(exchange, scripts, spans):
     texts = Kept(spans).texts if name else ()
     return name if name in texts else None
 
-def judged(exchanges, scripts, sent, stored):
-    "Verdicts on calls, roots, traces and sessions. `sent` are the spans as they came, `stored` (by id) as Phoenix keeps them."
+def judged(exchanges, scripts, sent, stored, sessions):
+    """Verdicts on calls, roots, traces and sessions. `sent` are the spans as they came, `stored` (by id) as they are kept,
+    `sessions` the traces of each session, in time order."""
     made, seen = Verdicts(), [(e, around) for e,around in watched(exchanges, sent) if around]
     scripts, traces = {s['scenario']: s for s in scripts}, defaultdict(list)
     members = defaultdict(list)
@@ -167,20 +162,13 @@ def judged(exchanges, scripts, sent, stored):
         if top and top['span_id'] not in answer[0]['same_call']:
             made.add('root', top['span_id'], *answer)
         made.add('trace', trace_id, *answer)
-    for session,last in sessions(answers, members).items():
-        made.add('session', session, *answers[last])
+    for session,held in sorted(sessions.items()):
+        answered = [t for t in held if t in answers]
+        if len(answered)>1:
+            made.add('session', session, *answers[answered[-1]])
     return made
 
 def answering(exchanges, scripts):
     "The exchange of a trace that answered the user."
     wanted = scripts[exchanges[0]['scenario']]['answer']
     return exchanges[wanted]
-
-def sessions(answers, members):
-    "{session: its last trace}, of sessions that the application named or that hold several traces."
-    traces = defaultdict(list)
-    for trace_id in answers:
-        ids = {s['attributes'].get('session', {}).get('id') for s in members[trace_id]}-{None}
-        for i in ids:
-            traces[i].append(trace_id)
-    return {i: ts[-1] for i,ts in sorted(traces.items()) if len(ts)>1 or i.startswith('chat-')}

@@ -89,6 +89,19 @@ def through_phoenix(endpoint, setup, requests, many):
             return stored
     raise SystemExit(f'{setup}: Phoenix does not hold the {many} spans that were sent')
 
+def phoenix_sessions(endpoint, setup):
+    "{session: its traces in time order}, as Phoenix tells; the first span of a trace that arrives decides its session."
+    rows = ask(f'{endpoint}/v1/projects/{setup}/sessions?limit=1000')['data']
+    return {r['session_id']: [t['trace_id'] for t in sorted(r['traces'], key=lambda t: t['start_time'])] for r in rows}
+
+def sent_sessions(sent):
+    "{session: its traces in time order}, by the attribute alone."
+    found = {}
+    for s in sorted(sent, key=lambda s: s['start']):
+        if s['attributes'].get('session.id'):
+            found.setdefault(s['attributes']['session.id'], {})[s['trace_id']] = True
+    return {i: list(traces) for i,traces in found.items()}
+
 def record(row):
     "A span as a file of FileProvider holds it: nested attributes, no empty fields."
     from ftkit.spans import as_span, record_row
@@ -141,10 +154,10 @@ class Names:
     def span(self, row, sent):
         "A span's row with its times replaced and without what is counted."
         times = {f'{k}_time': self.times[sent[k]].isoformat() for k in ('start', 'end')}
-        a = without(row['attributes'])
+        a = without(row.get('attributes', {}))
         if a.get('server', {}).get('port')==self.port:
             a['server'] = dict(a['server'], port=8080)
-        return {**row, **times, 'attributes': a}
+        return {**row, **times, 'attributes': a} if a else {**row, **times}
 
 def without(tree, path=''):
     "Attributes without counts of tokens and costs."
@@ -158,10 +171,10 @@ def write_lines(path, rows):
     text = ''.join(json.dumps(r, ensure_ascii=False, sort_keys=True)+'\n' for r in rows).encode()
     path.write_bytes(gzip.compress(text, mtime=0) if path.suffix=='.gz' else text)
 
-def write(setup, names, stored, sent, exchanges, scripts):
+def write(setup, names, stored, sent, exchanges, scripts, sessions):
     "The files of one set-up."
     rows = [names.span(stored[s['span_id']], s) for s in sorted(sent, key=lambda s: (s['start'], -s['end']))]
-    made = judged(exchanges, scripts, sent, stored)
+    made = judged(exchanges, scripts, sent, stored, sessions)
     write_lines(FIXTURES/setup/'spans.jsonl.gz', names.rows(rows))
     write_lines(FIXTURES/setup/'annotations.jsonl', names.rows(made.annotations))
     write_lines(FIXTURES/setup/'expected.jsonl', names.rows(made.expected))
@@ -199,10 +212,11 @@ def record_setup(stub, endpoint, setup):
     requests, exchanges, scripts = stub.spans, stub.exchanges, stub.scenarios
     sent = list(sent_spans(requests))
     stored = {s['span_id']: s for s in map(record, through_phoenix(endpoint, setup, requests, len(sent)))}
-    write(setup, Names(setup, sent, stub.server.server_port), stored, sent, exchanges, scripts)
+    names, sessions = Names(setup, sent, stub.server.server_port), phoenix_sessions(endpoint, setup)
+    write(setup, names, stored, sent, exchanges, scripts, sessions)
     for raw in (r for r,source in RAW.items() if source==setup):
         names = Names(raw, sent, stub.server.server_port)
-        write(raw, names, {s['span_id']: as_sent(s) for s in sent}, sent, exchanges, scripts)
+        write(raw, names, {s['span_id']: as_sent(s) for s in sent}, sent, exchanges, scripts, sent_sessions(sent))
         write_lines(FIXTURES/raw/'otlp.jsonl.gz', collector_file(requests, names))
 
 def main(wanted):

@@ -3,7 +3,7 @@
 `score(reader)` gives a table; `reader(spans, annotations)` is any function from `Span` and `Annotation` records to rows, dicts with
 `span_id`, `messages`, `answer` (a message, or text with `<tool_call>` blocks), and, where known, `tools`, `agent`, `approved`,
 `verdict_on` (the id of what was judged). Rows and expectations are compared with whitespace collapsed, roles as they stand, and tool
-calls by name and by arguments as JSON. Run as a script it scores `ftkit.data.extract.judge`."""
+calls (and what tools gave back) as JSON. Run as a script it scores `ftkit.data.extract.judge`."""
 import gzip, json, re, sys
 from collections import Counter
 from pathlib import Path
@@ -44,7 +44,8 @@ def plain(m):
     if isinstance(content, list):
         content = '\n'.join(str(p.get('text') or '') for p in content)
     calls = [(c['function']['name'], as_json(c['function'].get('arguments') or '{}')) for c in m.get('tool_calls') or ()]
-    return m['role'], as_json(content or ''), calls
+    text = as_json(content or '') if m['role']=='tool' else ' '.join((content or '').split())
+    return m['role'], text, calls
 
 def chat(messages):
     "Messages to be compared; assistant messages that follow each other are one."
@@ -80,12 +81,16 @@ def same_tools(expected, tools):
     pairs = zip(told, (e['function'] for e in expected))
     return all(schema(t.get(k))==schema(v) for t,e in pairs for k,v in e.items())
 
+def hidden(messages, lost):
+    "Messages without those parts that the spans do not hold as they were sent."
+    return [('lost',) if i in lost else m for i,m in enumerate(messages)]
+
 def faults(row, expected):
     "What is wrong with a row: some of `messages`, `answer`, `tools`, `verdict`."
-    wrong = []
-    if chat(row['messages'])!=chat(expected['messages']):
+    wrong, lost = [], expected.get('lost', ())
+    if hidden(chat(row['messages']), lost)!=hidden(chat(expected['messages']), lost):
         wrong.append('messages')
-    if plain(as_message(row['answer']))!=plain(as_message(expected['answer'])):
+    if 'answer' not in lost and plain(as_message(row['answer']))!=plain(as_message(expected['answer'])):
         wrong.append('answer')
     if not same_tools(expected['tools'], row.get('tools')):
         wrong.append('tools')
@@ -106,12 +111,12 @@ def find(expected, rows):
             return rows.pop(i)
 
 def outcome(expected, row):
-    "right, wrong, missing, left out (rightly), or kept (and should not have been)."
+    "right, wrong, missing, left out (rightly), lossy (right but for what nobody could read), or kept (and should not have been)."
     if row is None:
         return 'left out' if expected.get('left_out') or expected.get('may_be_left_out') else 'missing'
-    if expected.get('left_out'):
+    if expected.get('left_out') and 'messages' not in expected:
         return 'kept'
-    return 'wrong' if faults(row, expected) else 'right'
+    return 'wrong' if faults(row, expected) else 'lossy' if expected.get('left_out') else 'right'
 
 def outcomes(reader, setup, folder=FIXTURES):
     "(expectation, row or `None`, outcome) of every verdict; rows that answer to none come last as (`None`, row, 'stray')."
@@ -125,7 +130,7 @@ def outcomes(reader, setup, folder=FIXTURES):
         found += [(None, row, 'stray') for row in rows]
     return found
 
-KINDS = ('right', 'left out', 'wrong', 'kept', 'stray', 'missing')
+KINDS = ('right', 'left out', 'lossy', 'wrong', 'kept', 'stray', 'missing')
 
 def score(reader, folder=FIXTURES):
     "{(set-up, kind of verdict): count of each outcome}"
@@ -136,22 +141,24 @@ def score(reader, folder=FIXTURES):
             table.setdefault((setup, on), Counter())[how] += 1
     return table
 
-def markdown(table):
-    "The table, a set-up a line: verdicts on calls, and on all that is above them."
-    head = '| set-up | on calls: verdicts | '+' | '.join(KINDS)+' | above: verdicts | '+' | '.join(KINDS)+' |'
-    lines = [head, '|---|'+'---:|'*(2*len(KINDS)+2)]
-    total = [Counter(), Counter()]
-    for setup in sorted({s for s,_ in table}):
-        calls = table.get((setup, 'call_fb'), Counter())
-        above = sum((c for (s, on),c in table.items() if s==setup and on!='call_fb'), Counter())
-        total = [total[0]+calls, total[1]+above]
-        lines.append(line(setup, calls, above))
-    return '\n'.join([*lines, line('all', *total)])
+GROUPS = dict(calls=('call_fb',), roots=('root_fb',), above=('trace_fb', 'session_fb'))
 
-def line(name, *counts):
-    "A line of the table."
-    cells = [str(n) for c in counts for n in (sum(c.values())-c['stray'], *(c[k] for k in KINDS))]
-    return f'| {name} | '+' | '.join(cells)+' |'
+def markdown(table):
+    "The table, a set-up a line: verdicts on calls, on roots, and on traces and sessions."
+    cells = [f'{g}: {k}' if k=='right' else k for g in GROUPS for k in ('right', 'of', *KINDS[1:-1])]
+    lines = ['| set-up | '+' | '.join(cells)+' |', '|---|'+'---:|'*len(cells)]
+    total = [Counter() for _ in GROUPS]
+    for setup in sorted({s for s,_ in table}):
+        counts = [sum((table.get((setup, n), Counter()) for n in names), Counter()) for names in GROUPS.values()]
+        counts[0]['stray'] += table.get((setup, 'stray'), Counter())['stray']
+        total = [t+c for t,c in zip(total, counts)]
+        lines.append(line(setup, counts))
+    return '\n'.join([*lines, line('all', total)])
+
+def line(name, counts):
+    "A line of the table; what is missing is the rest."
+    cells = [n for c in counts for n in (c['right'], sum(c.values())-c['stray'], *(c[k] for k in KINDS[1:-1]))]
+    return f'| {name} | '+' | '.join(map(str, cells))+' |'
 
 def ftkit_reader(spans, annotations):
     "What `ftkit.data.extract.judge` makes of spans and annotations."
