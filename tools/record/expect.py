@@ -47,17 +47,21 @@ def watched(exchanges, spans):
 def leaves(value, texts, shapes):
     "Every text in an attribute, and every structure, those inside JSON text included."
     if isinstance(value, str):
-        texts.append(squeezed(value))
-        try:
-            inner = json.loads(value) if value[:1] in '{["' and value else None
-        except ValueError:
-            inner = None
-        if inner is not None:
+        texts.add(squeezed(value))
+        if (inner := parsed(value, (dict, list, str))) is not None:
             leaves(inner, texts, shapes)
     elif isinstance(value, (dict, list)):
         shapes.add(canonical(value))
         for v in value.values() if isinstance(value, dict) else value:
             leaves(v, texts, shapes)
+
+def parsed(text, kinds=(dict, list)):
+    "What JSON text holds, if it is of these kinds."
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, kinds) else None
 
 def squeezed(text):
     "A text with its whitespace collapsed."
@@ -70,19 +74,17 @@ def canonical(value):
 class Kept:
     "What can be found in some stored spans."
     def __init__(self, spans):
-        self.texts, self.shapes = [], set()
+        self.texts, self.shapes = set(), set()
         for s in spans:
             leaves(s.get('attributes', {}), self.texts, self.shapes)
 
     def text(self, text):
         "Is a text there, or the structure that it holds?"
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = None
-        if isinstance(value, (dict, list)) and canonical(value) in self.shapes:
+        value = parsed(text)
+        if value is not None and canonical(value) in self.shapes:
             return True
-        return all(any(squeezed(line) in t for t in self.texts) for line in text.split('\n'))
+        lines = [squeezed(line) for line in text.split('\n')]
+        return squeezed(text) in self.texts or all(line in self.texts for line in lines if line)
 
     def message(self, m):
         "Is a message there, in the words in which it was sent?"

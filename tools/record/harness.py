@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 STUB, SETUP = os.environ['RECORD_STUB'], os.environ['RECORD_SETUP']
+CHAT = f'chat-{SETUP}' # a session; Phoenix keeps each name once
 SYSTEM = 'You are Acme support.'
 PARAMETERS = dict(type='object', properties=dict(city=dict(type='string', description='name of the city')), required=['city'])
 WEATHER = dict(name='get_weather', description='Weather of a city', parameters=PARAMETERS)

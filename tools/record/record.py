@@ -1,7 +1,7 @@
 """Records the traces under tests/fixtures/traces: runs each set-up in an environment of its own against a model server of scripted
 answers, sends its spans through a Phoenix, and writes spans, verdicts and what must become of them.
 
-    python tools/record/record.py [SETUP ...]"""
+    python tools/record/record.py [--upgrade] [SETUP ...]"""
 import gzip, hashlib, json, os, re, subprocess, sys, time, urllib.request
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -35,6 +35,28 @@ def python_of(group):
         subprocess.run([*uv, 'pip', 'sync', '-q', '--python', str(folder/'bin'/'python'), str(wanted)], check=True)
         mark.write_text(wanted.read_text())
     return folder/'bin'/'python'
+
+def pinned(group):
+    "{package: version} of what a group asks for by name."
+    wanted = {re.split('[<>=[ ]', line)[0] for line in (HERE/'requirements'/f'{group}.in').read_text().split('\n') if line}
+    lines = (HERE/'requirements'/f'{group}.txt').read_text().split('\n')
+    versions = dict(line.split(' ')[0].split('==') for line in lines if '==' in line)
+    return {p: v for p,v in versions.items() if p in wanted and p!='httpx'}
+
+def upgrade(group):
+    "Pin the newest versions of a group's packages."
+    folder = HERE/'requirements'
+    quiet = '--upgrade -q --no-header --no-annotate --no-emit-index-url --no-emit-find-links --prerelease if-necessary-or-explicit'
+    command = [str(Path(sys.executable).parent/'uv'), 'pip', 'compile', *quiet.split(), '--python-version', '3.11']
+    subprocess.run([*command, str(folder/f'{group}.in'), '-o', str(folder/f'{group}.txt')], check=True, stdout=subprocess.DEVNULL)
+
+def write_versions(setups):
+    "Note the versions that the recorded set-ups ran with."
+    from importlib.metadata import version
+    path = FIXTURES/'versions.json'
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known.update({s: pinned(GROUPS[s]) for s in setups}, phoenix={'arize-phoenix': version('arize-phoenix')})
+    path.write_text(json.dumps(known, indent=1, sort_keys=True)+'\n')
 
 def run_setup(stub, setup):
     "Run one set-up to its end; the stub holds what came of it."
@@ -220,12 +242,15 @@ def record_setup(stub, endpoint, setup):
         write_lines(FIXTURES/raw/'otlp.jsonl.gz', collector_file(requests, names))
 
 def main(wanted):
-    "Record the set-ups named, or all."
+    "Record the set-ups named, or all; with `--upgrade` from the newest versions."
     from ftkit.telemetry import phoenix
-    stub = Stub()
+    stub, chosen = Stub(), [s for s in wanted if s!='--upgrade'] or list(GROUPS)
+    for group in sorted({GROUPS[s] for s in chosen}) if '--upgrade' in wanted else ():
+        upgrade(group)
     with phoenix() as server:
-        for setup in wanted or GROUPS:
+        for setup in chosen:
             record_setup(stub, server.endpoint, setup)
+    write_versions(chosen)
 
 if __name__=='__main__':
     main(sys.argv[1:])

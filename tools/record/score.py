@@ -1,9 +1,9 @@
 """How many verdicts on recorded traces become the rows that they should.
 
-`score(reader)` gives a table; `reader(spans, annotations)` is any function from `Span` and `Annotation` records to rows, dicts with
+`score(reader)` gives a table; `reader(spans, annotations)` is any function from the lines of both files, as dicts, to rows: dicts with
 `span_id`, `messages`, `answer` (a message, or text with `<tool_call>` blocks), and, where known, `tools`, `agent`, `approved`,
-`verdict_on` (the id of what was judged). Rows and expectations are compared with whitespace collapsed, roles as they stand, and tool
-calls (and what tools gave back) as JSON. Run as a script it scores `ftkit.data.extract.judge`."""
+`verdict_on` (the id of what was judged). Rows and expectations are compared with whitespace collapsed, roles as they stand, messages
+of one speaker that follow each other joined, and tool calls (and what tools gave back) as JSON. Run as a script it scores `ftkit.data.extract.judge`."""
 import gzip, json, re, sys
 from collections import Counter
 from pathlib import Path
@@ -48,12 +48,12 @@ def plain(m):
     return m['role'], text, calls
 
 def chat(messages):
-    "Messages to be compared; assistant messages that follow each other are one."
+    "Messages to be compared; those of one speaker that follow each other are one."
     kept = []
     for role,text,calls in map(plain, messages):
-        if kept and role==kept[-1][0]=='assistant':
+        if kept and role==kept[-1][0] and role in ('assistant', 'user'):
             _, before, called = kept.pop()
-            text, calls = '\n'.join(str(t) for t in (before, text) if t), called+calls
+            text, calls = ' '.join(filter(None, (before, text))), called+calls
         kept.append((role, text, calls))
     return kept
 
@@ -83,12 +83,13 @@ def same_tools(expected, tools):
 
 def hidden(messages, lost):
     "Messages without those parts that the spans do not hold as they were sent."
-    return [('lost',) if i in lost else m for i,m in enumerate(messages)]
+    return [('lost',) if i in lost else plain(m) for i,m in enumerate(messages)]
 
 def faults(row, expected):
     "What is wrong with a row: some of `messages`, `answer`, `tools`, `verdict`."
     wrong, lost = [], expected.get('lost', ())
-    if hidden(chat(row['messages']), lost)!=hidden(chat(expected['messages']), lost):
+    same = chat(row['messages'])==chat(expected['messages'])
+    if not same and (not lost or hidden(row['messages'], lost)!=hidden(expected['messages'], lost)):
         wrong.append('messages')
     if 'answer' not in lost and plain(as_message(row['answer']))!=plain(as_message(expected['answer'])):
         wrong.append('answer')
@@ -137,8 +138,10 @@ def score(reader, folder=FIXTURES):
     table = {}
     for setup in setups(folder):
         for e,row,how in outcomes(reader, setup, folder):
-            on = e['name'] if e else 'stray'
-            table.setdefault((setup, on), Counter())[how] += 1
+            counts = table.setdefault((setup, e['name'] if e else 'stray'), Counter())
+            counts[how] += 1
+            if e and row and e['agent']:
+                counts['agent named' if row.get('agent')==e['agent'] else 'agent not named'] += 1
     return table
 
 GROUPS = dict(calls=('call_fb',), roots=('root_fb',), above=('trace_fb', 'session_fb'))
@@ -153,11 +156,12 @@ def markdown(table):
         counts[0]['stray'] += table.get((setup, 'stray'), Counter())['stray']
         total = [t+c for t,c in zip(total, counts)]
         lines.append(line(setup, counts))
-    return '\n'.join([*lines, line('all', total)])
+    named, not_named = (sum(c[f'agent {k}'] for c in total) for k in ('named', 'not named'))
+    return '\n'.join([*lines, line('all', total), '', f'agent named in {named} of {named+not_named} rows whose spans hold its name'])
 
 def line(name, counts):
     "A line of the table; what is missing is the rest."
-    cells = [n for c in counts for n in (c['right'], sum(c.values())-c['stray'], *(c[k] for k in KINDS[1:-1]))]
+    cells = [n for c in counts for n in (c['right'], sum(c[k] for k in KINDS if k!='stray'), *(c[k] for k in KINDS[1:-1]))]
     return f'| {name} | '+' | '.join(map(str, cells))+' |'
 
 def ftkit_reader(spans, annotations):

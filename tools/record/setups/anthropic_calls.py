@@ -2,7 +2,7 @@
 from contextlib import contextmanager
 
 import anthropic
-from harness import PARAMETERS, PIXEL, STUB, SYSTEM, root, say, scenario, use
+from harness import CHAT, PARAMETERS, PIXEL, STUB, SYSTEM, root, say, scenario, use
 
 MODEL = 'claude-sonnet-4-5'
 TOOL = dict(name='get_weather', description='Weather of a city', input_schema=PARAMETERS)
@@ -69,7 +69,7 @@ def tools(context):
     messages = []
     for n,(question, said) in enumerate((('My router is slow.', 'Please restart it.'), ('Still slow.', 'I will send a technician.'))):
         messages.append(user(question))
-        with scenario(f'session turn {n}', say(said)), root('POST /turn', session='chat-1'), context('chat-1'):
+        with scenario(f'session turn {n}', say(said)), root('POST /turn', session=CHAT), context(CHAT):
             messages.append(dict(role='assistant', content=create(messages).content[0].text))
 
 @contextmanager

@@ -2,7 +2,7 @@
 import base64, json
 
 import boto3
-from harness import PARAMETERS, PIXEL, STUB, SYSTEM, root, say, scenario, tracing, use
+from harness import CHAT, PARAMETERS, PIXEL, STUB, SYSTEM, root, say, scenario, tracing, use
 from openinference.instrumentation import using_session
 from openinference.instrumentation.bedrock import BedrockInstrumentor
 
@@ -45,5 +45,5 @@ with scenario('agent root', say('I look.', use('get_weather', city='Bern')), say
     with root('weather_agent', agent='weather_agent', question='Weather in Bern?') as span:
         span.set_attribute('output.value', tool_loop('Weather in Bern?'))
 for n,(question, said) in enumerate((('My router is slow.', 'Please restart it.'), ('Still slow.', 'I will send a technician.'))):
-    with scenario(f'session turn {n}', say(said)), root('POST /turn', session='chat-1'), using_session('chat-1'):
+    with scenario(f'session turn {n}', say(said)), root('POST /turn', session=CHAT), using_session(CHAT):
         ask(user(question))

@@ -3,7 +3,7 @@ import base64
 
 from google import genai
 from google.genai import types
-from harness import PIXEL, STUB, SYSTEM, WEATHER, root, say, scenario, tracing, use
+from harness import CHAT, PIXEL, STUB, SYSTEM, WEATHER, root, say, scenario, tracing, use
 from openinference.instrumentation import using_session
 from openinference.instrumentation.google_genai import GoogleGenAIInstrumentor
 
@@ -75,5 +75,5 @@ with scenario('agent root', say('Open from nine to five.'), agent='hours_agent')
     span.set_attribute('output.value', ask('Opening hours?').text)
 chat = client.chats.create(model=MODEL, config=config())
 for n,(question, said) in enumerate((('My router is slow.', 'Please restart it.'), ('Still slow.', 'I will send a technician.'))):
-    with scenario(f'session turn {n}', say(said)), root('POST /turn', session='chat-1'), using_session('chat-1'):
+    with scenario(f'session turn {n}', say(said)), root('POST /turn', session=CHAT), using_session(CHAT):
         chat.send_message(question)

@@ -1,7 +1,7 @@
 "LangChain and LangGraph watched by OpenInference."
 from typing import TypedDict
 
-from harness import PIXEL, STUB, SYSTEM, root, say, scenario, tracing, use
+from harness import CHAT, PIXEL, STUB, SYSTEM, root, say, scenario, tracing, use
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.output_parsers import StrOutputParser
@@ -76,7 +76,7 @@ def graphs():
     messages = []
     for n,(question, said) in enumerate((('My router is slow.', 'Please restart it.'), ('Still slow.', 'I will send a technician.'))):
         messages.append(HumanMessage(question))
-        with scenario(f'session turn {n}', say(said), agent='support_agent'), using_session('chat-1'):
+        with scenario(f'session turn {n}', say(said), agent='support_agent'), using_session(CHAT):
             messages = weather.invoke(dict(messages=messages))['messages']
 
 class State(TypedDict, total=False):

@@ -1,7 +1,7 @@
 "OpenAI's Agents SDK watched by OpenInference."
 import agents
 from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, OpenAIResponsesModel, Runner, function_tool
-from harness import PIXEL, STUB, SYSTEM, root, say, scenario, tracing, use
+from harness import CHAT, PIXEL, STUB, SYSTEM, root, say, scenario, tracing, use
 from openinference.instrumentation import using_session
 from openinference.instrumentation.openai_agents import OpenAIAgentsInstrumentor
 from pydantic import BaseModel
@@ -50,5 +50,5 @@ with scenario('chat completions', say(None, use('get_weather', city='Graz')), sa
     Runner.run_sync(talker, 'Weather in Graz?')
 items = []
 for n,(question, said) in enumerate((('My router is slow.', 'Please restart it.'), ('Still slow.', 'I will send a technician.'))):
-    with scenario(f'session turn {n}', say(said), agent='support'), root('POST /turn', session='chat-1'), using_session('chat-1'):
+    with scenario(f'session turn {n}', say(said), agent='support'), root('POST /turn', session=CHAT), using_session(CHAT):
         items = Runner.run_sync(support, [*items, dict(role='user', content=question)]).to_input_list()

@@ -4,7 +4,7 @@ import json
 from contextlib import contextmanager
 
 import openai
-from harness import PIXEL, STUB, SYSTEM, WEATHER, root, say, scenario, use
+from harness import CHAT, PIXEL, STUB, SYSTEM, WEATHER, root, say, scenario, use
 
 MODEL = 'gpt-4o-mini'
 TOOL = dict(type='function', function=WEATHER)
@@ -109,7 +109,7 @@ def below_roots(context):
     messages = [system()]
     for n,(question, said) in enumerate((('My router is slow.', 'Please restart it.'), ('Still slow.', 'I will send a technician.'))):
         messages.append(user(question))
-        with scenario(f'session turn {n}', say(said)), root('POST /turn', session='chat-1'), context('chat-1'):
+        with scenario(f'session turn {n}', say(said)), root('POST /turn', session=CHAT), context(CHAT):
             answer(messages)
 
 def responses():

@@ -1,7 +1,7 @@
 "Runs of Pydantic AI agents; the set-ups differ in what becomes of their spans."
 import base64
 
-from harness import PIXEL, STUB, SYSTEM, root, say, scenario, use
+from harness import CHAT, PIXEL, STUB, SYSTEM, root, say, scenario, use
 from pydantic import BaseModel
 from pydantic_ai import Agent, BinaryContent, ModelRetry
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
@@ -54,5 +54,5 @@ def run():
         Agent(told, name='weather_agent', instructions=SYSTEM, tools=[get_weather]).run_sync('Weather in Graz?')
     history = []
     for n,(question, said) in enumerate((('My router is slow.', 'Please restart it.'), ('Still slow.', 'I will send a technician.'))):
-        with scenario(f'session turn {n}', say(said), agent='support'), root('POST /turn', session='chat-1'):
+        with scenario(f'session turn {n}', say(said), agent='support'), root('POST /turn', session=CHAT):
             history = support.run_sync(question, message_history=history).all_messages()
