@@ -83,8 +83,15 @@ class Kept:
         value = parsed(text)
         if value is not None and canonical(value) in self.shapes:
             return True
-        lines = [squeezed(line) for line in text.split('\n')]
-        return squeezed(text) in self.texts or all(line in self.texts for line in lines if line)
+        return self.pieces([line for line in text.split('\n') if line.strip()])
+
+    def pieces(self, lines):
+        "Can lines be cut into runs that are there, one by one?"
+        reached = {0}
+        for end in range(1, len(lines)+1):
+            if any(squeezed(' '.join(lines[start:end])) in self.texts for start in reached):
+                reached.add(end)
+        return len(lines) in reached
 
     def message(self, m):
         "Is a message there, in the words in which it was sent?"

@@ -19,7 +19,8 @@ GROUPS = dict( # set-up -> the environment it runs in
     langchain_oi='langchain', pydantic_native='pydantic', pydantic_oi='pydantic', openai_agents_oi='agents', google_genai_oi='sdks',
     bedrock_oi='sdks', llama_index_oi='llama_index', dspy_oi='dspy', litellm_oi='dspy', smolagents_oi='smolagents', haystack_oi='haystack')
 RAW = dict(raw_genai='pydantic_native') # the same spans as they were sent, not as Phoenix keeps them
-NOISE = ('llm.token_count', 'gen_ai.usage', 'gen_ai.aggregated_usage', 'llm.usage', 'operation.cost', 'llm.cost')
+NOISE = ('llm.token_count', 'gen_ai.usage', 'gen_ai.aggregated_usage', 'llm.usage', 'operation.cost', 'llm.cost',
+    'gen_ai.response.time_to_first_chunk')
 BEGAN = datetime(2026, 3, 2, 9, tzinfo=timezone.utc)
 
 # -- running
@@ -163,6 +164,8 @@ class Names:
         "A file's text with the names replaced."
         text = re.sub(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<![0-9a-f])(?:[0-9a-f]{32}|[0-9a-f]{16})(?![0-9a-f])', self.known, text)
         text = re.sub(rf'127\.0\.0\.1:{self.port}|localhost:{self.port}', '127.0.0.1:8080', text)
+        text = text.replace(f'"intValue": "{self.port}"', '"intValue": "8080"')
+        text = re.sub(r'\b(start_time|end_time|duration)=[\d.e-]+', r'\1=0.0', text)
         return re.sub(r'0x[0-9a-f]{8,}', '0x0', text)
 
     def known(self, found):
@@ -182,7 +185,7 @@ class Names:
         return {**row, **times, 'attributes': a} if a else {**row, **times}
 
 def without(tree, path=''):
-    "Attributes without counts of tokens and costs."
+    "Attributes without what is counted or timed."
     return {k: without(v, f'{path}{k}.') if isinstance(v, dict) else v for k,v in tree.items() if f'{path}{k}' not in NOISE}
 
 # -- writing

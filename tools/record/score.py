@@ -111,11 +111,16 @@ def find(expected, rows):
         if fits(row):
             return rows.pop(i)
 
+def shows_loss(row, expected):
+    "Is a lost message empty in the row, so that its reader could have known?"
+    there = dict(enumerate(row['messages']))
+    return any(not any(plain(there[i])[1:]) for i in expected['lost'] if i in there)
+
 def outcome(expected, row):
     "right, wrong, missing, left out (rightly), lossy (right but for what nobody could read), or kept (and should not have been)."
     if row is None:
         return 'left out' if expected.get('left_out') or expected.get('may_be_left_out') else 'missing'
-    if expected.get('left_out') and 'messages' not in expected:
+    if expected.get('left_out') and ('messages' not in expected or shows_loss(row, expected)):
         return 'kept'
     return 'wrong' if faults(row, expected) else 'lossy' if expected.get('left_out') else 'right'
 
@@ -144,7 +149,7 @@ def score(reader, folder=FIXTURES):
                 counts['agent named' if row.get('agent')==e['agent'] else 'agent not named'] += 1
     return table
 
-GROUPS = dict(calls=('call_fb',), roots=('root_fb',), above=('trace_fb', 'session_fb'))
+GROUPS = dict(calls=('call_fb',), roots=('root_fb',), wider=('trace_fb', 'session_fb'))
 
 def markdown(table):
     "The table, a set-up a line: verdicts on calls, on roots, and on traces and sessions."

@@ -243,6 +243,14 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     server_stub = None
 
+    def date_time_string(self, timestamp=None):
+        "The same date at each recording."
+        return 'Mon, 02 Mar 2026 09:00:00 GMT'
+
+    def version_string(self):
+        "A server's name without versions."
+        return 'stub'
+
     def log_message(self, *_):
         "Silence: the log is the list of exchanges."
 
