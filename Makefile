@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo test test-all notebooks lint install tiny-base docs docs-serve docs-quarto bench
+.PHONY: demo test test-all notebooks lint install tiny-base docs docs-serve docs-quarto bench record
 
 # uv installs in a minute what takes pip four; where uv or its way to the packages is missing, pip does it. uv reads none of pip's
 # settings: a folder of wheels that pip was told about, such as a PyTorch without CUDA, is named to it.
@@ -46,6 +46,11 @@ tiny-base: install
 # Every figure on the page of benchmarks again; it wants a quiet core and takes long. `BENCH=--smallest` only sees that all of it runs.
 bench: install
 	for b in training scoring reading machine; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$b.py $(BENCH) || exit 1; done
+
+# The traces under tests/fixtures/traces again: real instrumentations against a model server of scripted answers on this machine.
+# `RECORD="openai_oi haystack_oi"` records only these set-ups, `RECORD=--upgrade` all of them with the newest versions there are.
+record: install
+	$(BIN)/python tools/record/record.py $(RECORD)
 
 # The site, from the notebooks as they stand: nothing is executed, nothing is fetched.
 docs: install

@@ -208,7 +208,8 @@ def runs(
 ):
     "List runs."
     with mistakes():
-        from ftkit.track import affected_runs, list_runs
+        from ftkit.faults import affected as affected_runs
+        from ftkit.track import list_runs
         answer((affected_runs if affected else list_runs)(output_dir), as_json, run_lines)
 
 def run_lines(rows) -> str:

@@ -11,18 +11,18 @@ __all__ = ['PARAMS', 'MOST_SOURCES', 'CURVES', 'sources', 'known', 'data_attribu
            'get_experiment_details', 'compare_experiments', 'side_by_side']
 
 # %% ../nbs/35_experiment.ipynb #fff76d57
-import math, os
+import math
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from .core import FtkitError, as_time, clip, content_hash, now, plain, read_json, read_jsonl, to_json, write_json, write_jsonl
+from .core import FtkitError, as_time, clip, content_hash, now, plain, read_json, read_jsonl, to_json, variable, write_json, write_jsonl
 from .data.version import load_version
 from .passport import public_name
 from .spans import Annotation, Span, as_annotation, as_span, flatten, from_json, nest, record_row
 from .telemetry import send
-from .track import facts_of, find_run, read_lines, read_metrics, working
+from .track import began_at, facts_of, find_run, read_lines, read_metrics, read_part, working
 
 # %% ../nbs/35_experiment.ipynb #cdcbbc6c
 def sources(
@@ -223,8 +223,10 @@ def server_of(
     provider=None, # a telemetry provider
 ) -> dict|None: # endpoint and key, for `send`; `None` when nothing names a server
     "The Phoenix that should hear of a run."
-    if wire := getattr(provider, 'wire', None): return dict(endpoint=wire.endpoint, api_key=wire.api_key)
-    named = os.environ.get('PHOENIX_COLLECTOR_ENDPOINT') or os.environ.get('PHOENIX_ENDPOINT')
+    if wire := getattr(provider, 'wire', None):
+        login = getattr(wire, 'login', None)
+        return dict(endpoint=wire.endpoint, api_key=wire.api_key, **(dict(login=login) if login else {}))
+    named = variable('PHOENIX_COLLECTOR_ENDPOINT') or variable('PHOENIX_ENDPOINT')
     return dict(endpoint=named, api_key=None) if named else None
 
 # %% ../nbs/35_experiment.ipynb #f928df46
@@ -283,7 +285,7 @@ def pending(
     folder, # a run folder
 ) -> bool:
     "Is there something about this run that Phoenix has not heard?"
-    if not ended(read_json(Path(folder)/'run.json')): return False
+    if not ended(read_part(Path(folder)/'run.json')): return False
     place, events = Path(folder)/'experiment', events_of(folder)
     if not events: return False
     if not (place/'sent.json').exists(): return True
@@ -296,11 +298,15 @@ async def sync(
     api_key:str|None=None, # PHOENIX_API_KEY when `None`
 ) -> dict: # run -> spans sent
     "Send the experiments that Phoenix has not heard of."
-    there, sent = Path(output_dir), {}
+    there, sent, damaged = Path(output_dir), {}, []
     runs = [there] if (there/'run.json').exists() else sorted(p.parent for p in there.glob('*/run.json'))
-    for folder in filter(pending, runs):
-        keep_spans(folder)
-        sent[folder.name] = (await send_kept(folder, dict(endpoint=endpoint, api_key=api_key)))['spans']
+    for folder in runs:
+        try:
+            if not pending(folder): continue
+            keep_spans(folder)
+        except FtkitError as e: damaged.append(str(e))
+        else: sent[folder.name] = (await send_kept(folder, dict(endpoint=endpoint, api_key=api_key)))['spans']
+    if damaged: raise FtkitError('\n'.join([*damaged, f'the other runs were looked at, and {len(sent)} of them sent']))
     return sent
 
 # %% ../nbs/35_experiment.ipynb #9bcc6af8
@@ -364,8 +370,12 @@ def read_experiments(
     output_dir='outputs/adapters', # where runs live
 ) -> list: # newest first
     "All experiments in a folder of runs that have ended."
-    folders = [p.parent for p in Path(output_dir).glob('*/run.json') if ended(read_json(p)) and (p.parent/'events.jsonl').exists()]
-    return sorted(map(read_experiment, folders), key=lambda e: e.began, reverse=True)
+    found = filter(None, (_ended_experiment(p.parent) for p in Path(output_dir).glob('*/run.json')))
+    return sorted(found, key=lambda e: e.began, reverse=True)
+
+def _ended_experiment(folder):
+    try: return read_experiment(folder) if ended(read_part(folder/'run.json')) and events_of(folder) else None
+    except FtkitError as e: return Experiment(folder.name, 'damaged', began_at(folder), 0., {}, {}, {}, {}, {}, {}, reason=str(e))
 
 # %% ../nbs/35_experiment.ipynb #318835a1
 _figure = lambda v: f'{v:.4g}' if isinstance(v, float) else str(v)

@@ -8,7 +8,7 @@ __all__ = ['WANTED', 'WINDOWS', 'check_folder', 'cached', 'from_hub', 'resolve_b
            'load', 'base_only', 'effect', 'render', 'to_ids', 'closing_id', 'answer_ids', 'check_fits', 'padded',
            'position_limit', 'batches_of', 'accepted', 'shared_prefix', 'Trie', 'trie_of', 'tree_inputs',
            'window_limits', 'why_not_whole', 'why_plain', 'LabelScores', 'score_labels', 'answer_logprobs', 'generate',
-           'check_modules', 'beside', 'check_filled', 'load_embedder', 'embed']
+           'check_modules', 'check_filled', 'load_embedder', 'embed']
 
 # %% ../nbs/33_models.ipynb #288a1cd9
 import copy, inspect, re, sys, threading, warnings
@@ -672,7 +672,7 @@ def check_modules(
     if own and (folder/'adapter_config.json').exists(): raise FtkitError(f'{folder} holds an adapter and a network of its own ({own[0]}); remove one of them')
 
 @contextmanager
-def beside(
+def _beside(
     base, # folder of the base that was checked
     adapter, # folder of an embedding adapter
 ): # a folder that opens the one on the other
@@ -715,7 +715,7 @@ def load_embedder(
     check_files(folder, adapter)
     check_modules(adapter)
     if not (adapter/'adapter_config.json').exists(): return _sentence_transformer(adapter, device)
-    with beside(folder, adapter) as place: embedder = _sentence_transformer(place, device)
+    with _beside(folder, adapter) as place: embedder = _sentence_transformer(place, device)
     check_filled(embedder, adapter/'adapter_model.safetensors')
     return embedder
 

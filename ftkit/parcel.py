@@ -25,7 +25,7 @@ def travelling(
     plan:Plan,
 ) -> Plan:
     "The plan without what only the machine that planned it needs, paths included."
-    return plan.but(source=None, services=None, base_model=base_name(plan.train.base_model), output_dir=Place().output_dir)
+    return plan.but(source=None, services=None, base_model=base_name(plan.train.base_model), output_dir=Place().output_dir, adapter_storage_uri=None)
 
 def base_name(
     name:str, # of the base model, as the plan has it
@@ -45,7 +45,7 @@ def save_rows(
     "Write the rows of a dataset version."
     listed = {}
     for side in sides:
-        for kind,rows in version.side(side).items():
+        for kind,rows in getattr(version, side).items():
             if rows: rows.save_parquet(Path(folder)/'rows'/side/f'{kind}.parquet')
         listed[side] = version.manifest['sides'].get(side, {})
     return listed
@@ -58,7 +58,7 @@ def receipts_for_rows(
 ) -> list: # of `Receipt`
     "The receipts of the rows that travel; raises where a synthetic row has none."
     if receipts is None: receipts = [Receipt(**r) for r in version.receipts]
-    rows = [r for side in sides for records in version.side(side).values() for r in records]
+    rows = [r for side in sides for records in getattr(version, side).values() for r in records]
     names = set(map(record_hash, rows))
     return check_receipts(rows, [r for r in receipts if r.hash in names])
 
@@ -69,9 +69,9 @@ def describe_base(
     carried:bool=False, # is it in the parcel?
 ) -> dict:
     "The base model by name, revision and hash."
-    base = Path(base)
+    base, own = Path(base), os.path.isdir(public_name(name)) # a folder of the one who packs, which no other machine knows by name
     revision = base.name if base.parent.name=='snapshots' else None # where the hub's cache keeps it
-    return dict(name=base_name(name), revision=revision, sha256=weights_hash(base), parts=base_parts(base), carried=carried)
+    return dict(name=base_name(name), own=own, revision=revision, sha256=weights_hash(base), parts=base_parts(base), carried=carried)
 
 # %% ../nbs/36_parcel.ipynb #6e261d9a
 CARRIED = '.json', '.safetensors', '.txt', '.model', '.jinja'
@@ -86,6 +86,8 @@ def carry(
         place = Path(folder)/path.relative_to(base)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
+    if base_parts(folder)==base_parts(base): return
+    raise FtkitError(f'{base} is loaded from files that a parcel does not carry (it carries {", ".join(CARRIED)}); save the model with safetensors, or give its folder with --base')
 
 # %% ../nbs/36_parcel.ipynb #f0492925
 ABOUT = 'parcel.json'
@@ -258,8 +260,8 @@ def check_base(
     if part is None: return
     name = f'{known["name"]} at revision {known["revision"]}' if known['revision'] else known['name']
     here, wanted = (str(hashes.get(part))[:12] for hashes in (parts, known['parts']))
-    raise FtkitError(f'the base model in {base} is not the one of this run, {name}: its {PARTS[part]} has sha256 {here}…, '
-        f'and the run wants {wanted}…; give the folder of that one with --base')
+    raise FtkitError(f'the base model in {base} is not the one of this run, {name} ({PARTS[part]} sha256 {here}… here, {wanted}… when it was packed); '
+        'give the folder of that one with --base')
 
 # %% ../nbs/36_parcel.ipynb #5fddf833
 def find_base(
@@ -271,8 +273,8 @@ def find_base(
     known = parcel.base
     if known['carried']: found = parcel.folder/'base'
     elif base: found = Path(base).expanduser()
-    elif resolve: found = _by_name(known, resolve)
-    else: raise FtkitError(f'the parcel {parcel.folder.name} does not carry its base {known["name"]}; give its folder with --base')
+    elif known['own'] or not resolve: raise FtkitError(f'the parcel {parcel.folder.name} does not carry its base {known["name"]}; give the folder of that model with --base')
+    else: found = _by_name(known, resolve)
     check_base(parcel, found)
     return Path(found)
 

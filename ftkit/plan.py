@@ -348,6 +348,7 @@ class Plan(BaseModel):
 
     def but(self, **fields):
         "The same plan with some fields changed."
+        if isinstance(fields.get('method'), str): fields['method'] = {**vars(self.method), 'name': fields['method']}
         return type(self)(**{**self._parts(), **fields})
 
     def _parts(self):

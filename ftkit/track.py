@@ -7,15 +7,19 @@ __all__ = ['RUN_LAYOUT', 'SHOWN', 'LOCKS', 'WHERE', 'HANDED_OVER', 'ABOUT', 'app
            'Run', 'take_lock', 'is_held', 'locked', 'check_layout', 'record_end', 'working', 'lines_of', 'stage',
            'note_metrics', 'read_metrics', 'smooth', 'series', 'draw_loss', 'plot_loss', 'plot_run', 'alarms',
            'minutes', 'measurement_line', 'forecast_lines', 'PlainView', 'TerminalView', 'metrics_table', 'Frame',
-           'NotebookView', 'best_view', 'Follower', 'being_worked_on', 'follow', 'read_part', 'facts_of', 'made_of',
-           'head_rows', 'default_of', 'idle_names', 'hyperparameters', 'markdown_table', 'write_report']
+           'NotebookView', 'best_view', 'Follower', 'being_worked_on', 'follow', 'read_part', 'facts_of',
+           'base_and_versions', 'head_rows', 'default_of', 'idle_names', 'hyperparameters', 'markdown_table',
+           'write_report', 'state_of', 'began_at', 'run_row', 'list_runs']
 
 # %% ../nbs/32_track.ipynb #fce05080
-import fcntl, inspect, json, os, shutil, statistics, sys, threading, time, traceback
+import fcntl, inspect, json, os, re, shutil, statistics, sys, threading, time, traceback
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 
-from .core import FtkitError, Waiting, atomic_dir, clip, html_table, now, picture, plain, read_json, slug, to_json, write_json, write_text
+from . import __version__
+from .core import FtkitError, Waiting, as_time, atomic_dir, clip, html_table, now, picture, plain, read_json, slug, to_json, write_json, write_text
+from .data.version import Table
 from .plan import FIELDS, SECTIONS, Adapter, only_in_01, plan_values
 
 # %% ../nbs/32_track.ipynb #d5ebac1c
@@ -249,7 +253,7 @@ async def stage(
     if run.done(name):
         run.event('loaded', stage=name)
         return _load(path, noun)
-    run.event('started', stage=name)
+    run.event('started', stage=name, ftkit=__version__)
     began = now()
     value = work()
     if inspect.isawaitable(value): value = await value
@@ -512,7 +516,7 @@ def facts_of(
     return {**facts, 'plan': plan_values(facts['plan']), 'filled': facts['plan'].get('filled', {}), 'dataset': next(handed_over, {}).get('id')}
 
 # %% ../nbs/32_track.ipynb #4719d425
-def made_of(
+def base_and_versions(
     folder, # a run folder
 ) -> dict: # base: name, revision, weights; versions: name -> version
     "The base and the libraries of a run, as far as they are recorded."
@@ -528,7 +532,7 @@ def head_rows(
     facts:dict, # from `facts_of`
 ) -> list: # of (what, which)
     "What a run was made of, for the head of its report."
-    made = made_of(folder)
+    made = base_and_versions(folder)
     base, short = made['base'], str(made['base']['weights'] or '')[:12]
     parts = [f'`{base["name"] or facts["plan"].get("base_model", "?")}`', base['revision'] and f'revision {base["revision"]}', short and f'weights `{short}`']
     source = facts['plan'].get('provider') or {}
@@ -592,8 +596,49 @@ def write_report(
     facts = facts_of(run.folder)
     plan = facts['plan']
     subject = plan.get('agent_type') or plan.get('modality') or 'dataset'
-    about = f'{subject} of {plan.get("project", "?")} on `{made_of(run.folder)["base"]["name"] or plan.get("base_model", "?")}`, tenant {plan.get("tenant_id", "?")}.'
+    about = f'{subject} of {plan.get("project", "?")} on `{base_and_versions(run.folder)["base"]["name"] or plan.get("base_model", "?")}`, tenant {plan.get("tenant_id", "?")}.'
     head = [f'# {run.name}', '', about, '', *markdown_table(['', ''], head_rows(run.folder, facts)), '']
     decided = ['## Hyperparameters', '', *markdown_table(['field', 'value', 'decided'], hyperparameters(facts)), '']
     body = [line for name,s in run.record['stages'].items() if s.get('shown') for line in (f'## {name.replace("_", " ").capitalize()}', '', s['shown'], '')]
     return write_text(run.folder/'report.md', '\n'.join([*head, *decided, *body]))
+
+# %% ../nbs/32_track.ipynb #75a321ff
+def state_of(
+    folder, # a run folder
+    record:dict, # what its `run.json` holds
+) -> str:
+    "The state of a run, as far as anybody still works on it."
+    state = record.get('state', 'new')
+    return 'stopped' if state=='running' and not being_worked_on(folder) else state
+
+# %% ../nbs/32_track.ipynb #d07efe3c
+def began_at(
+    folder, # a run folder
+) -> datetime: # in UTC
+    "When a run began."
+    for event in read_lines(Path(folder)/'events.jsonl'):
+        if isinstance(event, dict) and event.get('time'): return as_time(event['time'])
+    named = re.search(r'_(\d{8}_\d{6})', Path(folder).name)
+    if named: return datetime.strptime(named[1], '%Y%m%d_%H%M%S').replace(tzinfo=timezone.utc)
+    return as_time(Path(folder).stat().st_mtime)
+
+# %% ../nbs/32_track.ipynb #1bea7c99
+def run_row(
+    folder, # a run folder
+) -> dict:
+    "One run in a list."
+    folder = Path(folder)
+    row = dict(run=folder.name, state='damaged', method='', agent='', base='', began=f'{began_at(folder):%Y-%m-%d %H:%M:%S}', verdict='')
+    try: facts = facts_of(folder)
+    except (FtkitError, OSError): return row
+    plan = facts['plan']
+    method = facts['trained'].get('method') or folder.name.partition('_')[0].replace('auto', '')
+    return {**row, 'state': state_of(folder, facts['run']), 'method': method, 'agent': plan.get('agent_type') or plan.get('modality') or '',
+        'base': plan.get('base_model') or '', 'verdict': facts['evaluation'].get('verdict') or ''}
+
+def list_runs(
+    output_dir='outputs/adapters', # where runs live
+) -> Table: # the newest first
+    "All runs in a folder."
+    rows = [run_row(path.parent) for path in Path(output_dir).glob('*/run.json')]
+    return Table(sorted(rows, key=lambda r: (r['began'], r['run']), reverse=True))

@@ -1,14 +1,20 @@
 "Places and jobs: a job is found, watched and ended from any process, and nobody can be fooled about its state."
-import asyncio, fcntl, json, os, signal, subprocess, sys, threading, time
+import asyncio, fcntl, json, os, shutil, signal, subprocess, sys, tempfile, threading, time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from ftkit.backends.base import ENDED, PLACES, STATES, Job, WaitingForJob, current_job, open_place, outcome, place_of, submit, wait
+from ftkit.backends.base import ENDED, PLACES, STATES, Job, WaitingForJob, current_job, open_place, outcome, place_of, state_left, submit, wait
 from ftkit.backends.local import LocalPlace, group_of, read_log, wait_until
-from ftkit.core import FtkitError, read_json, write_json
-from ftkit.track import being_worked_on, is_held, take_lock
+from ftkit.backends.training import LocalTrainingBackend, TrainingBackend, open_training
+from ftkit.core import FtkitError, InstructionDataset, InstructionExample, read_json, write_json
+from ftkit.data.split import Split, certificate
+from ftkit.data.version import save_version
+from ftkit.plan import Plan
+from ftkit.tiny import random_base
+from ftkit.track import Run, being_worked_on, is_held, take_lock
 
 DOOR = '''
 import argparse, json, os, pathlib, signal, subprocess, sys, threading, time
@@ -139,6 +145,13 @@ def test_an_attached_job_ends_with_a_killed_parent(place, tmp_path):
 
 def test_a_job_is_running_from_the_moment_submit_returns(started):
     for n in range(5): assert started(FOREVER, f'run{n}').status()=='running'
+
+def test_a_job_that_cannot_be_started_changes_nothing(started, place):
+    job = started('leave("failed.json", reason="the first")')
+    assert ended(job)=='failed'
+    write_json(job.run/'plan.json', plan(base_model=str(job.run/'gone')))
+    with pytest.raises(FtkitError, match='gone'): place.submit(parcel(job.run, FOREVER), job.run)
+    assert job.status()=='failed' and not is_held(job.run/'.job.lock')
 
 def test_two_who_ask_for_the_state_do_not_see_each_other(started):
     job = started('succeed()')
@@ -328,3 +341,40 @@ def test_a_job_record_of_another_layout_is_refused(tmp_path):
     job = Job('1', 'local', tmp_path)
     write_json(tmp_path/'job.json', {**json.loads(job.save().read_text()), 'layout': 2})
     with pytest.raises(FtkitError, match='layout 2'): Job.load(tmp_path)
+
+# --- a real parcel
+
+ASKED = dict(parcel='delivery', money='refunds', mug='catalogue')
+ROWS = InstructionDataset(InstructionExample('Route.', f'{q} {n}', route, dict(span_id=f'{q}{n}')) for n in range(6) for q,route in ASKED.items())
+
+def plan(**more):
+    base = more.pop('base_model', None) or str(random_base())
+    fields = dict(tenant_id='acme', project='shop', model_type='llm', agent_type='routing', base_model=base, epochs=1, test_set_size=3, lora_r=2, cpu=1)
+    return Plan(**{**fields, **more})
+
+def place_of_the_page():
+    "The place that the page of the contract writes, and the command it starts"
+    page = json.loads((Path(__file__).parent.parent/'nbs'/'50_backends.base.ipynb').read_text())
+    source, = [''.join(c['source']) for c in page['cells'] if 'class Elsewhere' in ''.join(c['source'])]
+    names = dict(tempfile=tempfile, shutil=shutil, subprocess=subprocess, sys=sys, Path=Path, Job=Job, FtkitError=FtkitError, state_left=state_left)
+    exec(source, names)
+    return names['Elsewhere']
+
+def test_a_parcel_travels_to_the_place_the_page_writes_and_its_results_come_back(tmp_path, monkeypatch, fresh_home):
+    monkeypatch.setitem(PLACES, 'elsewhere', place_of_the_page())
+    result = asyncio.run(TrainingBackend('elsewhere', say=lambda line: None).train_sft(ROWS, plan(), tmp_path/'runs'))
+    there = Path(result.job.handle['folder'])
+    assert there not in result.run.parents and (there/'parcel'/'parcel.json').exists() and (result.run/'metrics.jsonl').exists()
+    assert (result.adapter_path/'adapter_model.safetensors').read_bytes()==(there/'out'/'adapter'/'adapter_model.safetensors').read_bytes()
+    assert (result.method, Run(result.run).state, result.job.status(), result.metrics['train_examples'])==('sft', 'finished', 'succeeded', 14)
+    with pytest.raises(FtkitError, match='end with the kernel'): submit('elsewhere', None, tmp_path, detached=True)
+
+def test_what_cannot_be_trained_leaves_no_run_folder(tmp_path, fresh_home):
+    made = [InstructionExample('Route.', 'a red mug', 'catalogue', dict(synthetic=True))]
+    sides = dict(examples=InstructionDataset([*ROWS, *made])), {}, {}
+    unsealed = save_version(Split(*sides, {}, certificate(sides[0], {}, {}), {}))
+    with pytest.raises(FtkitError, match='have no approval receipt'): open_training(unsealed.id, 'sft', plan(), tmp_path/'runs')
+    with pytest.raises(FtkitError, match='approve'): open_training(sides[0]['examples'], 'sft', plan(), tmp_path/'runs')
+    with pytest.raises(FtkitError, match='give a PreferenceDataset'): open_training(ROWS, 'dpo', plan(), tmp_path/'runs')
+    with pytest.raises(FtkitError, match="model_type='embedding'"): asyncio.run(LocalTrainingBackend().train_embedding(ROWS, plan(), tmp_path/'runs'))
+    assert not list(tmp_path.glob('runs/*'))

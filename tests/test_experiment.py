@@ -186,6 +186,17 @@ def test_without_a_server_to_tell_nothing_is_asked_and_the_environment_names_one
     assert X.server_of()==dict(endpoint='http://phoenix:6006', api_key=None)
     assert X.server_of(PhoenixProvider('acme', 'shop', 'http://here:1', api_key='k'))==dict(endpoint='http://here:1', api_key='k')
 
+@pytest.mark.parametrize('file', ['run.json', 'plan.json', 'data/evaluate/evaluation.json'])
+def test_a_damaged_run_hides_no_other_and_keeps_none_from_being_sent(phoenix_server, tmp_path, file):
+    project = f'experiments-damaged-{file[-9:-5]}'
+    for n in (1, 2, 3): run_folder(tmp_path, f'sft_routing_20260131_12000{n}', plan=dict(project=project, lora_r=n))
+    (tmp_path/'sft_routing_20260131_120002'/file).write_text('{')
+    read = {e.run_id: e for e in X.read_experiments(tmp_path)}
+    assert len(read)==3 and (read['sft_routing_20260131_120002'].state, read['sft_routing_20260131_120001'].state)==('damaged', 'finished') and file in read['sft_routing_20260131_120002'].reason
+    assert list(X.experiments_frame(read.values()).state.sort_values())==['damaged', 'finished', 'finished']
+    with pytest.raises(FtkitError, match=f'{file}.* is not readable(.|\n)*2 of them sent'): asyncio.run(X.sync(tmp_path, phoenix_server.endpoint))
+    assert len(asyncio.run(X.list_experiments(PhoenixProvider('acme', project, phoenix_server.endpoint))))==2
+
 @pytest.mark.parametrize('error, state, told', [(Waiting('for a person'), 'waiting', False), (RuntimeError('no'), 'failed', True), (KeyboardInterrupt(), 'failed', False)])
 def test_a_run_is_told_when_it_has_ended_and_not_while_it_waits(tmp_path, error, state, told):
     try: folder = run_folder(tmp_path, fail=error)

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['STATES', 'ENDED', 'PLACES', 'BACKENDS', 'FUNCTIONS', 'RESULTS', 'Job', 'Place', 'place_of', 'open_place',
-           'clear_results', 'state_left', 'exit_code', 'outcome', 'look', 'pause_s', 'watch', 'WaitingForJob', 'wait',
-           'current_job', 'submit']
+           'must_carry', 'clear_results', 'state_left', 'exit_code', 'outcome', 'look', 'pause_s', 'watch',
+           'WaitingForJob', 'wait', 'current_job', 'submit']
 
 # %% ../../nbs/50_backends.base.ipynb #ac32dfbe
 import asyncio
+import os
 import threading
 import time
 from dataclasses import dataclass, field, fields, replace
@@ -133,6 +134,14 @@ def open_place(
     missing = [f for f in FUNCTIONS if not callable(getattr(place, f, None))]
     if not missing: return place
     raise FtkitError(f'PLACES[{name!r}] is no place: it lacks {", ".join(missing)}; a place has {", ".join(FUNCTIONS)}')
+
+# %% ../../nbs/50_backends.base.ipynb #635db6ea
+def must_carry(
+    place:str, # a key of `PLACES`
+    base_model:str, # as the plan has it
+) -> bool:
+    "Does a parcel need its base model with it?"
+    return place!='local' and os.path.isdir(base_model)
 
 # %% ../../nbs/50_backends.base.ipynb #d690041e
 RESULTS = 'trained.json', 'failed.json', 'cancelled.json', '.job.exit' # what a job leaves about its end

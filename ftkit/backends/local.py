@@ -157,10 +157,11 @@ class LocalPlace:
         if lock is None:
             raise FtkitError(f'run {job.run.name} is being trained already; wait for its job, or end it with Job.load(run).cancel()')
         try:
+            base = self.base or base_here(job.run)
+            command = door_command(parcel, job.run, self.module, base, not detached)
             clear_results(job.run)
             job = replace(job, handle=dict(log_from=_size(job.run/'train.log')))
             job.save() # first: a job that has started can always be found
-            command = door_command(parcel, job.run, self.module, self.base or base_here(job.run), not detached)
             _children[job.id] = start(command, job, lock, parcel.plan.place.cpu)
         finally: os.close(lock)
         return job

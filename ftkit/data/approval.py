@@ -79,14 +79,17 @@ def check_id(
 @dataclass(frozen=True)
 class ReviewItem:
     "One record to decide on."
-    item_id:str # unique in its batch
-    record:Record # or a dict with the fields of one
+    item_id:str # unique in its batch; a record given alone is named by its content
+    record:Record = None # or a dict with the fields of one
     confidence:float|None=None # how sure the generator is, 0 to 1
     label:str|None=None # a class to filter by, such as the agent routed to
     status:str='pending' # what the decisions so far come to
     edited:str|None=None # the answer people put in its place
 
     def __post_init__(self):
+        if self.record is None and not isinstance(self.item_id, str):
+            object.__setattr__(self, 'record', self.item_id)
+            object.__setattr__(self, 'item_id', record_hash(as_record(self.record))[:16])
         object.__setattr__(self, 'record', as_record(self.record))
         check_id(self.item_id, 'item_id')
 

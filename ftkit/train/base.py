@@ -6,10 +6,10 @@
 __all__ = ['ATTENTION', 'RENAMED', 'SEAL', 'ASIDE', 'START', 'linear_names', 'targets', 'with_lora', 'parameter_counts',
            'measured', 'peak_mb', 'count_tokens', 'Progress', 'metrics_log', 'Diverged', 'stop_at_nan', 'stop_early',
            'contents', 'seal', 'broken', 'checkpoints', 'newest_whole', 'prune', 'put', 'sweep', 'keep_checkpoints',
-           'refuse_names', 'load_lora', 'saved_names', 'refuse_parts', 'load_network', 'load_modules', 'restore',
-           'load_weights', 'DiskFull', 'checkpoint_bytes', 'check_room', 'disk_full', 'precision', 'schedule',
-           'trainer_arguments', 'Trained', 'forward_s', 'forecast', 'smaller_batch', 'keep_start', 'back_to_start',
-           'watch', 'attempt', 'begin_smaller', 'fit', 'summary', 'saving', 'save_adapter']
+           'refuse_names', 'saved_names', 'restore', 'load_weights', 'DiskFull', 'checkpoint_bytes', 'check_room',
+           'disk_full', 'precision', 'schedule', 'trainer_arguments', 'Trained', 'forward_s', 'forecast',
+           'smaller_batch', 'keep_start', 'back_to_start', 'watch', 'attempt', 'begin_smaller', 'fit', 'summary',
+           'saving', 'save_adapter']
 
 # %% ../../nbs/40_train.base.ipynb #48e8f0ab
 import errno, math, os, shutil, time, warnings
@@ -303,7 +303,7 @@ def refuse_names(
     raise FtkitError(f'the weights in {folder} do not fill the model: {", ".join(counts)}. Install the transformers and peft that saved them and resume, or remove this folder to train from the one before it')
 
 # %% ../../nbs/40_train.base.ipynb #89ea5c60
-def load_lora(
+def _load_lora(
     network, # a PEFT model
     folder, # that `save_pretrained` wrote
 ):
@@ -328,7 +328,7 @@ def saved_names(
         with safe_open(path, 'pt') as f: names |= set(f.keys())
     return names
 
-def refuse_parts(
+def _refuse_parts(
     network, # a transformers model
     folder, # whose tensors do not fit together
 ):
@@ -337,7 +337,7 @@ def refuse_parts(
     refuse_names(folder, missing=wanted-saved, unknown=saved-wanted)
 
 # %% ../../nbs/40_train.base.ipynb #18e97618
-def load_network(
+def _load_network(
     network, # a transformers model
     folder, # that its `save_pretrained` wrote
 ):
@@ -347,7 +347,7 @@ def load_network(
     how = dict(dtype=torch.float32, use_safetensors=True, local_files_only=True, ignore_mismatched_sizes=True, output_loading_info=True)
     try: fresh, report = type(network).from_pretrained(folder, **how)
     except RuntimeError: # tensors that could not be put together
-        refuse_parts(network, folder)
+        _refuse_parts(network, folder)
         raise
     refuse_names(folder, missing=report['missing_keys'], unknown=report['unexpected_keys'], reshaped={name for name,*_ in report['mismatched_keys']})
     wanted = fresh.state_dict()
@@ -355,7 +355,7 @@ def load_network(
     refuse_names(folder, untied={n for n,t in network.state_dict().items() if not torch.equal(t, wanted[n].to(t))})
 
 # %% ../../nbs/40_train.base.ipynb #4789ef77
-def load_modules(
+def _load_modules(
     embedder, # a `SentenceTransformer`
     folder, # that its `save_pretrained` wrote
 ):
@@ -376,8 +376,8 @@ def restore(
 ):
     "Put saved weights back into the model."
     network = getattr(model, 'transformers_model', model)
-    with quiet(): load_lora(network, folder) if hasattr(network, 'peft_config') else load_network(network, folder)
-    if network is not model: load_modules(model, folder)
+    with quiet(): _load_lora(network, folder) if hasattr(network, 'peft_config') else _load_network(network, folder)
+    if network is not model: _load_modules(model, folder)
 
 def load_weights(
     model, # being trained

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import FtkitError, collector_waits, read_json, write_json
-from ..models import Model, UntilLast, best_dtype, load_base, resolve_base
+from ..models import Model, UntilLast, best_device, best_dtype, load_base, resolve_base
 from ..parcel import OUT, Parcel, check_base, find_base, open_parcel, versions
 from ..passport import write_passport
 from ..plan import Method, Place, Train, advice, fits, memory_mb
@@ -252,8 +252,9 @@ def machine() -> dict:
     "What the last bits of a training depend on."
     import torch
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
-    return dict(processor=known.get('cpu_name') or platform.processor() or platform.machine(), gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        threads=torch.get_num_threads(), versions=versions())
+    processor = known.get('cpu_name') or platform.processor() or platform.machine()
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return dict(processor=processor, gpu=gpu, number_format=best_dtype(best_device()), threads=torch.get_num_threads(), versions=versions())
 
 def other_versions(
     parcel:Parcel,
