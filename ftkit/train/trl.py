@@ -7,12 +7,14 @@ __all__ = ['PRIVATE', 'has_name', 'missing_names', 'own_trainer', 'remembering',
            'put_network', 'stored_names', 'length_groups', 'reads_tools', 'out_of_memory']
 
 # %% ../../nbs/39_train.trl.ipynb #dbcd6b59
-import inspect, os
+import inspect
 from collections import defaultdict
 from contextlib import nullcontext
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import version
+
+from ..core import variable
 
 # %% ../../nbs/39_train.trl.ipynb #6182f7a4
 PRIVATE = { # library -> name -> what depends on it
@@ -123,7 +125,7 @@ def own_trainer(
             if not self.tell('on_load', checkpoint=checkpoint): super()._load_from_checkpoint(checkpoint)
 
         def _send_telemetry(self):
-            if os.environ.get('HF_HUB_DISABLE_TELEMETRY')=='0': super()._send_telemetry()
+            if variable('HF_HUB_DISABLE_TELEMETRY')=='0': super()._send_telemetry()
 
         def create_model_card(self, *args, **kw): pass
         def add_model_card_callback(self, *args, **kw): pass
