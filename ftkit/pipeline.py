@@ -581,7 +581,8 @@ def open_run(
 ) -> Opened:
     "A new run, or an earlier one."
     if resume is None:
-        if fields.get('generate_synthetic') and not services: raise FtkitError('generate_synthetic: has no effect without synthetic_service= and approval_orchestrator=; pass both, or leave it out')
+        whole = {'multi_turn', *Method.model_fields}-{'name'} <= set(fields) # a plan's own fields, handed on: nobody asked for this one
+        if fields.get('generate_synthetic') and not services and not whole: raise FtkitError('generate_synthetic: has no effect without synthetic_service= and approval_orchestrator=; pass both, or leave it out')
         return begin(plan_of(config, fields), provider, services, policy, say)
     if config is not None: raise FtkitError('a resumed run has its own plan; leave config= out, and give only what should change, e.g. timeout=7200')
     return take_up(resume, fields, provider, services, policy, say)
