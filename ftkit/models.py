@@ -110,6 +110,7 @@ def quietly():
     "Without the progress bars and deprecation remarks of the libraries underneath."
     from transformers.utils import logging
     shown, tables = logging.is_progress_bar_enabled(), sys.modules.get('datasets') # not imported for its bars alone
+    filled = tables and not tables.are_progress_bars_disabled()
     logging.disable_progress_bar()
     if tables: tables.disable_progress_bars()
     try:
@@ -119,6 +120,7 @@ def quietly():
             yield
     finally:
         if shown: logging.enable_progress_bar()
+        if filled: tables.enable_progress_bars()
 
 # %% ../nbs/33_models.ipynb #d322b192
 @dataclass(frozen=True)

@@ -251,13 +251,20 @@ def hash_files(
     fresh:bool=False, # read every byte again, whatever is remembered
 ) -> dict: # path -> SHA-256
     "The hashes of large files, remembered as long as size, times and inode stay the same."
-    store = home('passport')/'weights.json'
-    try: memo = read_json(store) if store.exists() else {}
-    except FtkitError: memo = {}
-    before = dict(memo)
+    store, before = _recall()
+    memo = {**before, **_hashed}
     hashes = {p: _remembered(p, memo, fresh) for p in files}
-    if memo!=before: write_json(store, memo)
+    _hashed.update(memo)
+    if store and memo!=before: write_json(store, memo)
     return hashes
+
+_hashed = {} # what this process knows, where it has no home folder
+
+def _recall(): # file of what is remembered, `None` where there is no home folder to keep it in; what it holds
+    try: store = home('passport')/'weights.json'
+    except (OSError, RuntimeError): return None, {}
+    try: return store, read_json(store) if store.exists() else {}
+    except FtkitError: return store, {}
 
 def weight_files(
     base, # a base model's folder

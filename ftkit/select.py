@@ -228,6 +228,12 @@ class TrainingMethodSelector:
         tenant_id = getattr(provider, 'tenant_id', None)
         return await self.prepare(found.sets['examples'], found.sets['pairs'], agent_type, generate_synthetic, tenant_id=tenant_id)
 
+    async def analyze_data(self, provider, project:str, agent_type:str) -> MethodAnalysis:
+        "Look at a project's data, and make nothing."
+        found = await pull(provider, project, agent_type, self.policy)
+        counts = dict(approved_examples=len(found.sets['examples']), preference_pairs=len(found.sets['pairs']))
+        return choose(counts, self.thresholds)
+
     async def prepare(self, examples, pairs, agent_type:str, generate_synthetic:bool=True, method:str='auto', seeds=None, evaluation=(), tenant_id=None) -> tuple:
         "The same for records that are here already; `seeds` are the examples that may be imitated."
         counts = dict(approved_examples=len(examples), preference_pairs=len(pairs))

@@ -9,7 +9,8 @@ from hypothesis import given, settings, strategies as st
 from ftkit.core import ConversationTrajectory, ConversationTurn, FtkitError, InstructionExample, PreferencePair, Triplet, as_time
 from ftkit.data import approval as ap
 from ftkit.data.approval import (ApprovalBatch, ApprovalOrchestrator, ApprovalStore, Decision, ReviewItem, ReviewQueue, agreement, annotations, approved_records,
-                                 decide, open_queue, record_generated, record_hash, replay, require_approved, reserve, send_decisions, settle, undo)
+                                 check_receipts, decide, open_queue, receipts_of, record_generated, record_hash, replay, require_approved, reserve, send_decisions, settle,
+                                 undo)
 
 pytest_plugins = ['pg']
 
@@ -483,3 +484,57 @@ def test_decisions_on_real_spans_reach_phoenix_once_and_are_learned_from(phoenix
     learned = {r.metadata['span_id']: r.output for r in asyncio.run(TraceToInstructionConverter(provider).convert('decided', 'routing'))}
     assert set(learned)=={calls[0].span_id, calls[1].span_id} and learned[calls[1].span_id]=='refunds'
     with pytest.raises(FtkitError, match='no decision on a real span'): asyncio.run(send_decisions(store.save(ApprovalBatch('made-up', [ReviewItem('x', example(1))])).batch_id, provider, store=store))
+
+# --- receipts
+
+def test_a_receipt_says_who_let_which_content_through_and_when(store):
+    real = InstructionExample('Route the request.', 'hi', 'orders', dict(span_id='a1'))
+    store.save(batch(3, reviewers=2))
+    for who in ('ana', 'ben'): decide('b', 'i0', 'approve', who, store=store)
+    decide('b', 'i1', 'edit', 'ana', edited='billing', store=store)
+    good = decide('b', 'i1', 'edit', 'ben', edited='billing', store=store)
+    rows = [real, *good.records, *good.pairs]
+    receipts = receipts_of(rows, store)
+    log = {(d.item_id, d.reviewer): d for d in store.decisions('b')}
+    assert [(r.item_id, r.reviewer) for r in receipts]==[('i0', 'ana'), ('i0', 'ben'), ('i1', 'ana'), ('i1', 'ben'), ('i1', 'ana'), ('i1', 'ben')]
+    assert {r.hash for r in receipts}==set(map(record_hash, rows[1:])), 'the edited row and its pair have receipts of their own'
+    assert all((r.decision, r.time)==(log[r.item_id, r.reviewer].action, log[r.item_id, r.reviewer].at) and r.batch_id=='b' for r in receipts)
+    assert check_receipts(rows, receipts)==receipts and receipts_of([real], store)==receipts_of([], store)==[]
+
+def test_a_verdict_that_was_outvoted_gives_no_receipt(store):
+    store.save(batch(1, reviewers=3))
+    for who,said in (('ana', 'approve'), ('ben', 'reject'), ('cai', 'approve')): good = decide('b', 'i0', said, who, store=store)
+    assert [r.reviewer for r in receipts_of(good.records, store)]==['ana', 'cai']
+
+def test_no_receipt_is_written_for_what_the_gate_refuses(store):
+    store.save(batch(2))
+    good = decide('b', 'i0', 'approve', 'ana', store=store).records
+    with pytest.raises(FtkitError, match='1 of 2 records are synthetic and not approved'): receipts_of([*good, example(1)], store)
+    undo('b', 'ana', store)
+    with pytest.raises(FtkitError, match='not approved'): receipts_of(good, store)
+
+def test_a_row_that_names_no_item_gets_the_receipts_of_an_item_with_its_content(store):
+    store.save(batch(2))
+    decide('b', 'i0', 'approve', 'ana', store=store)
+    naked = replace(example(0), metadata=dict(span_id='a1')) # lost its flag in a file
+    receipts = receipts_of([example(0), naked], store)
+    assert [(r.batch_id, r.item_id) for r in receipts]==[('b', 'i0')] and check_receipts([naked], receipts)==receipts
+
+def test_receipts_of_another_tenants_batch_are_not_written(store):
+    for tenant in ('acme', 'globex'): store.save(replace(batch(1, tenant_id=tenant), batch_id=tenant)); decide(tenant, 'i0', 'approve', tenant, store=store)
+    assert [[r.reviewer for r in receipts_of([example(0)], store, tenant)] for tenant in ('acme', 'globex')]==[['acme'], ['globex']]
+
+def test_rows_and_receipts_are_compared_without_a_database(store):
+    store.save(batch(2))
+    decide('b', 'i0', 'approve', 'ana', store=store)
+    one, two = decide('b', 'i1', 'approve', 'ana', store=store).records
+    first, second = receipts_of([one, two], store)
+    def refused(records, receipts):
+        with pytest.raises(FtkitError) as e: check_receipts(records, receipts)
+        return str(e.value)
+    assert '1 of 2 records are synthetic and have no approval receipt: ' in refused([one, two], [first])
+    assert 'the receipt of item i1 in batch b' in refused([one], [first, second]) and 'fits no row' in refused([one], [first, second])
+    assert 'fits no row' in refused([replace(one, output='billing')], [first]), 'the content changed after the approval'
+    assert "says 'reject'" in refused([one], [replace(first, decision='reject')])
+    assert 'is of another item than its row names: i0 in batch b' in refused([one], [replace(first, item_id='i1')])
+    assert check_receipts([one.noting(span_id='s')], [first]), 'metadata that is never learned is not part of the content'

@@ -11,7 +11,9 @@ import pytest
 from ftkit.core import (Accounting, ConversationTrajectory, ConversationTurn, FtkitError, InstructionDataset, InstructionExample, PreferenceDataset, PreferencePair,
     TrajectoryDataset, Triplet, TripletDataset, read_json, write_json)
 from ftkit.data.split import certificate, split
-from ftkit.data.version import delete_version, diff, find_usage, forget, list_versions, load_version, note_adapter, save_version
+from ftkit.data import version
+from ftkit.data.version import (delete_version, diff, find_usage, forget, list_versions, load_version, note_adapter, save_version,
+                                seal_receipts)
 
 START = datetime(2026, 3, 1, tzinfo=timezone.utc)
 
@@ -259,3 +261,44 @@ def test_versions_are_listed_newest_first(tmp_path):
     for i,day in enumerate(('2026-01-02', '2026-01-03', '2026-01-01')): save_version(ROWS[i:i+2], created=day, root=tmp_path)
     assert [r['created'][:10] for r in list_versions(tmp_path)]==['2026-01-03', '2026-01-02', '2026-01-01']
     assert list_versions(tmp_path/'none')==[]
+
+# --- receipts
+
+RECEIPT = dict(hash='0'*32, decision='approve', reviewer='ana', time='2026-03-31T10:00:00+00:00', batch_id='spring', item_id='i1')
+
+def test_receipts_are_sealed_with_a_version_and_change_neither_its_rows_nor_its_id(saved):
+    v, root = saved
+    def again(receipts): return save_version(split({'sft': ROWS, 'dpo': PAIRS}), source=dict(project='p'), root=root, receipts=receipts)
+    rows = {f: f.stat().st_mtime_ns for f in v.path.rglob('*.parquet')}
+    for receipts in ([RECEIPT], [RECEIPT], [{**RECEIPT, 'reviewer': 'ben'}]):
+        new = again(receipts)
+        assert new.id==v.id and new.receipts==load_version(v.id, root).receipts==receipts and new.manifest['created']==v.manifest['created']
+    assert again(()).receipts[0]['reviewer']=='ben', 'a saving without receipts took them away'
+    assert {f: f.stat().st_mtime_ns for f in v.path.rglob('*.parquet')}==rows
+    assert save_version(split({'sft': ROWS}), root=root/'other', receipts=[RECEIPT]).receipts==[RECEIPT]
+    (v.path/'receipts.json').write_text('[]')
+    with pytest.raises(FtkitError, match='receipts.json was changed'): load_version(v.id, root)
+
+@pytest.mark.parametrize('writes', [0, 1, 2, 3])
+def test_a_process_killed_while_it_seals_receipts_leaves_a_whole_version(saved, monkeypatch, writes):
+    v, root = saved
+    seal_receipts(v.path, [RECEIPT])
+    real, left = version.write_json, [None]*writes
+    def killed(*args):
+        if not left: raise KeyboardInterrupt
+        left.pop()
+        return real(*args)
+    monkeypatch.setattr(version, 'write_json', killed)
+    try: seal_receipts(v.path, [{**RECEIPT, 'reviewer': 'ben'}])
+    except KeyboardInterrupt: pass
+    assert [r['reviewer'] for r in load_version(v.id, root).receipts]==[['ana'], [], [], ['ben']][writes]
+    monkeypatch.setattr(version, 'write_json', real)
+    seal_receipts(v.path, [RECEIPT])
+    assert load_version(v.id, root).receipts==[RECEIPT]
+
+def test_forgetting_a_user_drops_the_receipts_of_the_rows_that_go(tmp_path):
+    made = [_row(i, synthetic=True, approval=dict(batch_id='spring', item_id=f'i{i}')) for i in range(200)]
+    receipts = [{**RECEIPT, 'item_id': f'i{i}'} for i in range(200)]
+    old = save_version({'train': {'sft': made}}, root=tmp_path, receipts=receipts)
+    new = load_version(forget('user3', root=tmp_path).save()[old.id].id, tmp_path)
+    assert {r['item_id'] for r in new.receipts}=={f'i{i}' for i in range(200) if i%10!=3}

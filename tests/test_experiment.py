@@ -54,7 +54,7 @@ def nowhere(monkeypatch):
     for name in ('PHOENIX_COLLECTOR_ENDPOINT', 'PHOENIX_ENDPOINT'): monkeypatch.delenv(name, raising=False)
 
 SPEC = """experiment.run_id experiment.agent_type
-params.base_model params.method params.backend params.backend_provider params.epochs params.batch_size params.learning_rate params.use_lora params.lora_r params.lora_alpha
+params.base_model params.method params.backend params.epochs params.batch_size params.learning_rate params.use_lora params.lora_r params.lora_alpha
 data.total_spans data.approved_count data.rejected_count data.preference_pairs data.dataset_size data.used_synthetic data.synthetic_approved_count
 metrics.train_loss metrics.train_samples metrics.train_examples metrics.epochs_completed metrics.used_validation_split metrics.eval_loss metrics.eval_samples metrics.val_examples
 metrics.eval_reward_accuracy metrics.eval_reward_margin output.adapter_path""".split()
@@ -84,11 +84,17 @@ def test_every_attribute_of_the_contract_is_on_the_spans_in_phoenix(learned):
     told, judged = rows[folder.name], rows['evaluate']
     assert told['span_kind']=='EXPERIMENT' and told['attributes']['operation.name']=='fine_tuning' and not set(SPEC)-set(told['attributes'])
     assert judged['span_kind']=='EVALUATION' and judged['attributes']['operation.name']=='adapter_evaluation' and not set(JUDGED)-set(judged['attributes'])
+    assert 'params.backend_provider' not in told['attributes'], 'this run was a local one'
     assert judged['attributes']['improvement.error_reduction']==.02 and judged['attributes']['improvement.latency_overhead']==4
     assert {n for n,r in rows.items() if r['parent_id']==told['context']['span_id']}=={'extract', 'split', 'train', 'evaluate', 'register'}
     events = rows['train']['events']
     assert [e['name'] for e in events]==['metrics']*6 and events[-1]['attributes']['loss']==.5
     assert [datetime.fromisoformat(e['timestamp']) for e in events]==[MEASURED+timedelta(seconds=n**2) for n in range(6)], 'when they were measured'
+
+@pytest.mark.parametrize('backend, provider', [('local', None), ('remote', 'modal'), ('mine', None)])
+def test_a_provider_of_machines_is_named_for_remote_runs_alone(tmp_path, backend, provider):
+    run, *_ = X.experiment_spans(run_folder(tmp_path, plan=dict(backend=backend)))
+    assert run.get('params.backend')==backend and run.get('params.backend_provider')==provider
 
 def test_measurements_without_a_time_are_spread_over_the_training(tmp_path):
     train = next(s for s in X.experiment_spans(run_folder(tmp_path, timed=False)) if s.name=='train')
@@ -179,6 +185,17 @@ def test_without_a_server_to_tell_nothing_is_asked_and_the_environment_names_one
     monkeypatch.setenv('PHOENIX_COLLECTOR_ENDPOINT', 'http://phoenix:6006')
     assert X.server_of()==dict(endpoint='http://phoenix:6006', api_key=None)
     assert X.server_of(PhoenixProvider('acme', 'shop', 'http://here:1', api_key='k'))==dict(endpoint='http://here:1', api_key='k')
+
+@pytest.mark.parametrize('file', ['run.json', 'plan.json', 'data/evaluate/evaluation.json'])
+def test_a_damaged_run_hides_no_other_and_keeps_none_from_being_sent(phoenix_server, tmp_path, file):
+    project = f'experiments-damaged-{file[-9:-5]}'
+    for n in (1, 2, 3): run_folder(tmp_path, f'sft_routing_20260131_12000{n}', plan=dict(project=project, lora_r=n))
+    (tmp_path/'sft_routing_20260131_120002'/file).write_text('{')
+    read = {e.run_id: e for e in X.read_experiments(tmp_path)}
+    assert len(read)==3 and (read['sft_routing_20260131_120002'].state, read['sft_routing_20260131_120001'].state)==('damaged', 'finished') and file in read['sft_routing_20260131_120002'].reason
+    assert list(X.experiments_frame(read.values()).state.sort_values())==['damaged', 'finished', 'finished']
+    with pytest.raises(FtkitError, match=f'{file}.* is not readable(.|\n)*2 of them sent'): asyncio.run(X.sync(tmp_path, phoenix_server.endpoint))
+    assert len(asyncio.run(X.list_experiments(PhoenixProvider('acme', project, phoenix_server.endpoint))))==2
 
 @pytest.mark.parametrize('error, state, told', [(Waiting('for a person'), 'waiting', False), (RuntimeError('no'), 'failed', True), (KeyboardInterrupt(), 'failed', False)])
 def test_a_run_is_told_when_it_has_ended_and_not_while_it_waits(tmp_path, error, state, told):

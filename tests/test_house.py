@@ -89,3 +89,35 @@ def test_a_page_begins_as_a_page(path):
     first, second = [''.join(c['source']) for c in cells(path)[:2]]
     assert first.startswith('#| default_exp ') and second.startswith(f'# {first.split()[-1]}\n\n> ')
     assert 'nbdev_export()' in ''.join(cells(path)[-1]['source'])
+
+READS_BY_ITSELF = set() # pages that do not go through `core.variable`
+OS_ENVIRONMENT = {'environ', 'environb', 'getenv', 'getenvb'}
+
+def environment_reads(source):
+    "Lines that read the environment by themselves; setting one variable for a library is no reading"
+    tree = ast.parse(source)
+    names = {n.asname or n.name for node in ast.walk(tree) if isinstance(node, ast.Import) for n in node.names if n.name=='os'}
+    written = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Subscript) and isinstance(n.ctx, (ast.Store, ast.Del))}
+    read = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr in OS_ENVIRONMENT and isinstance(n.value, ast.Name) and n.value.id in names and id(n) not in written]
+    imported = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module=='os' and OS_ENVIRONMENT & {a.name for a in n.names}]
+    return sorted(n.lineno for n in (*read, *imported))
+
+def named_variables(source):
+    "Names of variables that are read, in either way"
+    calls = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call) and n.args and isinstance(n.args[0], ast.Constant)]
+    return {n.args[0].value for n in calls if ast.unparse(n.func) in ('variable', 'os.environ.get', 'os.getenv')}
+
+@pytest.mark.parametrize('source, lines', [('import os\nos.environ.get("A")', [2]), ('import os\nx = os.environ["A"]', [2]), ('import os as o\no.getenv("A")', [2]), ('from os import environ', [1]), ('import os\ndict(os.environ)', [2]), ('import os\n"A" in os.environ', [2]),
+    ('import os\nos.environ.setdefault("A", "")', [2]), ('import os\nos.environ["A"] = "x"', []), ('import os\nos.path.join("a")', []), ('environ = {}\nenviron.get("a")', [])])
+def test_the_search_for_reads_finds_all_kinds(source, lines): assert environment_reads(source)==lines
+
+@pytest.mark.parametrize('module', [m for m in MODULES if m.name!='core.py' and str(m.relative_to(PKG)) not in READS_BY_ITSELF], ids=lambda p: str(p.relative_to(PKG)))
+def test_the_environment_is_read_through_core(module):
+    lines = environment_reads(module.read_text())
+    assert not lines, f'{module.name} reads the environment in lines {lines}; use core.variable, or core.whole_environment for a process'
+
+def test_every_variable_of_the_table_is_read_and_every_one_that_is_read_stands_in_it():
+    from ftkit.core import ENVIRONMENT
+    read = set().union(*(named_variables(m.read_text()) for m in MODULES))
+    assert read-set(ENVIRONMENT)==set()
+    assert {n for n,v in ENVIRONMENT.items() if 'ftkit' in v.read_by.split(', ')}-read==set()

@@ -22,7 +22,8 @@ from ftkit.train.base import checkpoints, quiet, with_lora
 from ftkit.train.embedding import embedding_loss, open_embedder, retrieval, train_embedding_rows
 from ftkit.train.preflight import encode_conversation
 from ftkit.train.ranking import answer_means, each_answer, ranking_collator, ranking_loss, ranking_rows, train_ranking_rows
-from ftkit.train.run import TrainJob, check_quantize, run_steps
+from ftkit.parcel import pack
+from ftkit.train.run import check_quantize, run_steps
 from ftkit.train.sft import fit_conversations, sft_rows, shorten_conversation, train_sft_rows
 from ftkit.train.dpo import dpo_columns, pair_rows, train_dpo_rows
 
@@ -336,16 +337,14 @@ def test_a_history_that_does_not_hold_the_turns_is_not_used(support):
 
 # one run, two steps
 
-def job(tmp_path, method, conf, **kinds):
-    "A run folder with its plan and a stored dataset, ready to be trained"
-    from ftkit.core import write_json
+def job(tmp_path, method, conf, base=None, **kinds):
+    "A run folder and its parcel, ready to be trained"
     from ftkit.data.split import Split, certificate
     from ftkit.data.version import save_version
     timed = {k: [r.noting(span_id=f'{k}{n}', session_id=f'{k}{n}') for n,r in enumerate(rows)] for k,rows in kinds.items()}
     kept = save_version(Split(timed, {}, {}, {}, certificate(timed, {}), {}), root=tmp_path/'datasets')
     folder = tmp_path/f'{method}_run'
-    write_json(folder/'plan.json', conf)
-    return folder, TrainJob(method, str(kept.path), str(random_base()), 256)
+    return folder, pack(folder/'parcel', folder.name, conf, kept, method, 256, base or random_base())
 
 def logits(model):
     with torch.no_grad(): return model(input_ids=torch.tensor([[5, 6, 7, 8]])).logits
@@ -371,7 +370,7 @@ def test_sft_then_dpo_is_one_adapter_and_the_reference_is_the_sft_step(tmp_path,
     torch.manual_seed(0)
     conf = config(epochs=2, save_steps=None)
     folder, todo = job(tmp_path, 'combined', conf, examples=SHOP, pairs=PAIRS)
-    with quiet(): done = run_steps(folder, todo, conf)
+    with quiet(): done = run_steps(todo, folder, random_base())
     assert same(seen['reference'], seen['policy']) and same(seen['reference'], seen['reference after']) and seen['frozen']
     assert any(p.abs().max()>0 for n,p in seen['reference'].items() if 'lora_B' in n), 'the reference is the base, not the SFT step'
     assert seen['now']==pytest.approx(seen['then'], rel=1e-3), 'policy and reference differ before the first step'
@@ -386,7 +385,7 @@ def test_a_run_killed_in_its_second_step_ends_in_the_same_bits(tmp_path):
     conf = config(epochs=2)
     def ends(folder, todo):
         torch.manual_seed(0)
-        with quiet(): run_steps(folder, todo, conf)
+        with quiet(): run_steps(todo, folder, random_base())
         from safetensors.torch import load_file
         return load_file(folder/'adapter'/'adapter_model.safetensors')
     folder, todo = job(tmp_path, 'combined', conf, examples=SHOP[:12], pairs=PAIRS[:9])
@@ -407,7 +406,7 @@ def test_a_finished_step_that_was_damaged_is_trained_again(tmp_path):
     folder, todo = job(tmp_path, 'sft', conf, examples=SHOP[:8])
     def ends():
         torch.manual_seed(0)
-        with quiet(): run_steps(folder, todo, conf)
+        with quiet(): run_steps(todo, folder, random_base())
         return load_file(folder/'adapter'/'adapter_model.safetensors')
     whole, done = ends(), folder/'checkpoints'/'step0'/'done'/'adapter_model.safetensors'
     save_file({k: v+1 for k,v in load_file(done).items()}, done)
@@ -416,14 +415,14 @@ def test_a_finished_step_that_was_damaged_is_trained_again(tmp_path):
 def test_a_run_that_would_not_fit_is_refused_before_its_first_step(tmp_path):
     conf = config(batch_size=512, memory=256)
     folder, todo = job(tmp_path, 'sft', conf, examples=SHOP[:4])
-    with pytest.raises(FtkitError, match=r'training needs about [\d,]+ MB and memory=256; lower batch_size \(512\)'): run_steps(folder, todo, conf)
+    with pytest.raises(FtkitError, match=r'training needs about [\d,]+ MB and memory=256; lower batch_size \(512\)'): run_steps(todo, folder, random_base())
     assert not (folder/'checkpoints').exists() and not (folder/'metrics.jsonl').exists()
 
 # LoRA, QLoRA, full
 
 def test_quantized_training_is_refused_with_what_is_missing(tmp_path, monkeypatch):
     if not torch.cuda.is_available():
-        with pytest.raises(FtkitError, match='quantize=4 needs an NVIDIA GPU'): finetune_sync(telemetry_provider=object(), say=print, **{**config(quantize=4).model_dump(), 'output_dir': str(tmp_path)})
+        with pytest.raises(FtkitError, match='quantize=4 needs an NVIDIA GPU'): finetune_sync(telemetry_provider=object(), say=print, **{**config(quantize=4).flat(), 'output_dir': str(tmp_path)})
         assert not list(tmp_path.iterdir())
     monkeypatch.setitem(sys.modules, 'bitsandbytes', None) # as where it is not installed
     with pytest.raises(FtkitError, match='quantize=8 needs bitsandbytes; `pip install bitsandbytes`'): check_quantize(8, cuda=True)
@@ -431,9 +430,9 @@ def test_quantized_training_is_refused_with_what_is_missing(tmp_path, monkeypatc
 
 def test_lora_that_cannot_be_applied_is_a_warning_and_a_note(tmp_path):
     conf = config(epochs=1, target_modules='attention', learning_rate=1e-3)
-    folder, todo = job(tmp_path, 'sft', conf, examples=SHOP)
-    todo = replace(todo, base=str(base_of(tmp_path/'base', 'CTRL', n_positions=512, n_embd=32, dff=64, n_layer=1, n_head=2))) # its layers are called Wq, Wk, Wv
-    with pytest.warns(UserWarning, match='LoRA cannot be applied to CTRLLMHeadModel'): done = run_steps(folder, todo, conf)
+    base = base_of(tmp_path/'base', 'CTRL', n_positions=512, n_embd=32, dff=64, n_layer=1, n_head=2) # its layers are called Wq, Wk, Wv
+    folder, todo = job(tmp_path, 'sft', conf, base, examples=SHOP)
+    with pytest.warns(UserWarning, match='LoRA cannot be applied to CTRLLMHeadModel'): done = run_steps(todo, folder, base)
     assert done.how=='full' and 'Wk, Wq, Wv' in done.notes[0] and 'training all weights instead' in done.notes[0]
     assert (folder/'adapter'/'model.safetensors').exists() and done.lora_config is None
 
@@ -441,7 +440,7 @@ def test_lora_that_cannot_be_applied_is_a_warning_and_a_note(tmp_path):
 def test_full_training_gives_a_whole_model(tmp_path, method):
     conf = config(epochs=1, use_lora=False, target_modules='attention', learning_rate=1e-3)
     folder, todo = job(tmp_path, method, conf, examples=SHOP, rankings=RANKED)
-    with quiet(): done = run_steps(folder, todo, conf)
+    with quiet(): done = run_steps(todo, folder, random_base())
     tuned, base = (load(random_base(), a, dtype='float32', device='cpu') for a in (folder/'adapter', None))
     assert done.how=='full' and not torch.equal(logits(tuned.model), logits(base.model))
 

@@ -7,17 +7,21 @@ import pytest
 from transformers import Trainer
 
 from ftkit import pipeline
-from ftkit.core import FtkitError, InstructionExample, read_json
+from ftkit.backends.base import BACKENDS, Job, state_left
+from ftkit.core import FtkitError, InstructionExample, read_json, write_json
 from ftkit.data.approval import ApprovalBatch, ApprovalOrchestrator, ApprovalStore, decide
+from ftkit.data.extract import AnnotationPolicy
 from ftkit.data.synth import SyntheticDataService
 from ftkit.data.version import load_version, save_version
 from ftkit.pipeline import FinetuningOrchestrator, curate, divide, extract, finetune, finetune_sync, stored
 from ftkit.experiment import get_experiment_details
 from ftkit.models import load
+from ftkit.parcel import open_parcel
 from ftkit.passport import read_passport
 
-from ftkit.plan import OrchestrationConfig
+from ftkit.plan import OrchestrationConfig, read_plan
 from ftkit.registry import AdapterRegistry
+from ftkit.select import MethodAnalysis
 from ftkit.samples import telemetry
 from ftkit.spans import renewed
 from ftkit.telemetry import FileProvider, PhoenixProvider, save_telemetry, send
@@ -59,35 +63,36 @@ def test_the_documented_call_works_against_a_real_phoenix(phoenix_server, tmp_pa
 
 def test_telemetry_of_another_tenant_is_refused(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path))
-    with pytest.raises(FtkitError, match="of tenant 'rival' and the run of tenant 'acme'"): asyncio.run(extract(FileProvider(exports, 'rival'), config))
-    for same in (FileProvider(exports), FileProvider(exports, 'acme')): assert len(asyncio.run(extract(same, config)).sets['examples'])>40
+    with pytest.raises(FtkitError, match="of tenant 'rival' and the run of tenant 'acme'"): asyncio.run(extract(FileProvider(exports, 'rival'), config.source))
+    for same in (FileProvider(exports), FileProvider(exports, 'acme')): assert len(asyncio.run(extract(same, config.source)).sets['examples'])>40
 
 def test_a_dataset_of_another_tenant_is_refused(exports, tmp_path):
     config = lambda tenant, **more: OrchestrationConfig(**plan(tmp_path/'out', tenant_id=tenant, **more))
-    found = asyncio.run(extract(FileProvider(exports), config('globex')))
-    theirs = divide(curate(found), config('globex')).id
-    assert stored(config('globex', dataset=theirs)).id==stored(config('globex', dataset=theirs[:12])).id==theirs
+    found = asyncio.run(extract(FileProvider(exports), config('globex').source))
+    theirs = divide(curate(found), config('globex').source).id
+    assert stored(config('globex', dataset=theirs).source).id==stored(config('globex', dataset=theirs[:12]).source).id==theirs
     for name in (theirs, theirs[:12]):
-        with pytest.raises(FtkitError, match=f"there is no dataset '{name}' for tenant 'acme'"): stored(config('acme', dataset=name))
+        with pytest.raises(FtkitError, match=f"there is no dataset '{name}' for tenant 'acme'"): stored(config('acme', dataset=name).source)
     with pytest.raises(FtkitError, match="for tenant 'acme'"): finetune_sync(config=config('acme', dataset=theirs), say=quietly)
     assert not list((tmp_path/'out').rglob('adapter*'))
 
-def test_training_counts_the_approvals_of_its_tenant_alone(fresh_home):
-    from transformers import AutoTokenizer
-    from ftkit.train.run import TrainJob, training_data
+def test_training_counts_the_approvals_of_its_tenant_alone(fresh_home, tmp_path):
     store, made = ApprovalStore(), InstructionExample('Route.', 'where is it', 'delivery', dict(synthetic=True))
     batch = store.save(ApprovalBatch.of([made], tenant_id='globex'))
     rows = decide(batch.batch_id, batch.items[0].item_id, 'approve', 'mara', store=store).records
     def training(tenant):
         version = save_version(dict(train={'examples': rows}, validation={'examples': []}, test={'examples': []}), dict(tenant_id=tenant))
-        return training_data(TrainJob('sft', str(version.path), 'not read', 1024), 'examples', AutoTokenizer.from_pretrained(random_base()))
+        config = OrchestrationConfig(**plan(tmp_path, tenant_id=tenant))
+        run = pipeline.Run(pipeline.new_folder(tmp_path, tenant), quietly)
+        return pipeline.packed(run, config, pipeline.Dataset(version.id), pipeline.Choice(MethodAnalysis('sft', 1.)), random_base(), ApprovalOrchestrator(store))
     with pytest.raises(FtkitError, match="not approved as they are for tenant 'acme'"): training('acme')
-    assert [r.text() for r in training('globex')[0]]==[made.text()]
+    parcel = training('globex')
+    assert [r.text() for r in parcel.rows('train', 'examples')]==[made.text()] and parcel.receipts[0].reviewer=='mara'
 
 def test_the_stored_version_says_what_became_of_spans_and_annotations(exports, tmp_path):
     config = OrchestrationConfig(**plan(tmp_path))
-    found = asyncio.run(extract(FileProvider(exports), config))
-    told = load_version(divide(curate(found), config).id).manifest['accounting']
+    found = asyncio.run(extract(FileProvider(exports), config.source))
+    told = load_version(divide(curate(found), config.source).id).manifest['accounting']
     assert told['annotations']==dict(found.annotations.rows) and found.annotations.kept>40 and set(told)=={'examples', 'pairs', 'annotations'}
 
 def test_the_orchestrator_runs_the_same_plan(exports, tmp_path):
@@ -159,22 +164,23 @@ def test_a_killed_run_goes_on_where_it_was_and_on_the_base_it_was_on(exports, tm
 def test_a_changed_base_is_refused_in_training_and_evaluation_and_registration(exports, tmp_path, monkeypatch):
     base = shutil.copytree(random_base(), tmp_path/'base')
     result = finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, in_process=True, **plan(tmp_path/'out', base_model=str(base), evaluate_after_training=False, enable_registry=False))
-    run, config = Run(result.run, quietly), OrchestrationConfig(**read_json(Path(result.run)/'plan.json'))
+    run, config = Run(result.run, quietly), read_plan(Path(result.run)/'plan.json')
     dataset, trained, choice = (noun.load(run.folder/'data'/name) for noun,name in ((pipeline.Dataset, 'split'), (Trained, 'train'), (pipeline.Choice, 'select')))
     assert read_json(run.folder/'base.json')['weights']==read_passport(result.adapter_path)['base']['weights']
     right = noise(base)
     with pytest.raises(FtkitError, match=CHANGED): pipeline.examine(run, config, dataset, trained, base)
     with pytest.raises(FtkitError, match=CHANGED): pipeline.register(run, config, dataset, trained, None, choice)
-    with monkeypatch.context() as m, pytest.raises(FtkitError, match=CHANGED):
+    parcel, other = open_parcel(run.folder/'parcel'), r'is not the one of this run, base \(weights sha256'
+    with monkeypatch.context() as m, pytest.raises(FtkitError, match=other):
         m.setattr('transformers.AutoModelForCausalLM.from_pretrained', lambda *a, **k: pytest.fail('the base was read'))
-        train_here(run.folder)
+        train_here(parcel, run.folder, base)
     assert finetune_sync(resume=run.folder, say=quietly).status=='finished', 'nothing is left to do with the base'
     (base/'model.safetensors').write_bytes(right)
     shutil.rmtree(run.folder/'checkpoints')
     shutil.rmtree(run.folder/'adapter')
     real = Trainer.train
     monkeypatch.setattr(Trainer, 'train', lambda *a, **kw: (real(*a, **kw), noise(base))[0]) # as when it changes while the run trains
-    with pytest.raises(FtkitError, match=CHANGED): train_here(run.folder)
+    with pytest.raises(FtkitError, match=other): train_here(parcel, run.folder, base)
     assert not (run.folder/'adapter').exists(), 'a passport vouches for the base that came later'
 
 def test_a_run_that_did_not_record_its_base_says_so_and_records_it(exports, tmp_path):
@@ -211,13 +217,13 @@ def test_damaged_data_is_named_and_can_be_mended(exports, tmp_path):
         finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, **plan(tmp_path, timeout=1, evaluate_after_training=False))
     run, = tmp_path.glob('sft_*')
     assert Run(run).state=='failed' and not (run/'adapter').exists()
-    data = Path(read_json(run/'train.json')['dataset'])/'train'/'examples'/'data.parquet'
+    data = load_version(read_json(run/'data'/'split'/'dataset.json')['id']).path/'train'/'examples'/'data.parquet'
     good = data.read_bytes()
     data.write_bytes(good[:-7]+b'damaged')
     with pytest.raises(FtkitError, match='ds-[0-9a-f]{12}'): finetune_sync(resume=run, say=quietly)
     data.write_bytes(good)
-    with pytest.raises(FtkitError, match='leave out epochs'): finetune_sync(resume=run, epochs=9, say=quietly)
-    assert finetune_sync(resume=run, timeout=600, in_process=True, say=quietly).status=='finished' and read_json(run/'plan.json')['timeout']==600
+    with pytest.raises(FtkitError, match='epochs: it was 1; leave it out'): finetune_sync(resume=run, epochs=9, say=quietly)
+    assert finetune_sync(resume=run, timeout=600, in_process=True, say=quietly).status=='finished' and read_json(run/'plan.json')['place']['timeout']==600
 
 def test_an_agent_nobody_used_is_named_with_those_that_were(exports, tmp_path):
     with pytest.raises(FtkitError, match="no span has agent_type 'rooting'; seen: routing"):
@@ -235,6 +241,61 @@ def test_nothing_is_fetched_before_the_plan_is_right(tmp_path):
     for wrong in (dict(epochs=0), dict(learning_rat=1), dict(base_model='no/such-model'), dict(backend='remote'), dict(max_length=100_000), dict(multi_turn=True, method='dpo'), dict(quantize=4, use_lora=False)):
         with pytest.raises(FtkitError): finetune_sync(telemetry_provider=Fetching(), say=quietly, **plan(tmp_path, **wrong))
     assert not list(tmp_path.iterdir())
+
+def test_a_mistake_leaves_no_run_folder(exports, tmp_path):
+    with pytest.raises(FtkitError): finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, **plan(tmp_path, agent_type='rooting'))
+    with pytest.raises(FtkitError, match='generate_synthetic: has no effect without'): finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, **plan(tmp_path, generate_synthetic=True))
+    assert not list(tmp_path.iterdir())
+
+def test_a_resumed_run_knows_policy_and_telemetry(exports, tmp_path):
+    policy = AnnotationPolicy(threshold=.9, per_annotator=40)
+    with pytest.raises(FtkitError, match='Insufficient'): finetune_sync(telemetry_provider=FileProvider(exports), policy=policy, say=quietly, **plan(tmp_path, min_sft_examples=500))
+    run, = tmp_path.glob('auto_*')
+    shutil.rmtree(run/'data')
+    record = read_json(run/'run.json')
+    write_json(run/'run.json', {**record, 'stages': {}}) # as if it had been killed while extracting
+    with pytest.raises(FtkitError, match='Insufficient'): finetune_sync(resume=run, say=quietly)
+    kept = load_version(read_json(run/'data'/'split'/'dataset.json')['id']).manifest['policy']['annotations']
+    assert (kept['threshold'], kept['per_annotator'])==(.9, 40)
+    with pytest.raises(FtkitError, match='keeps its policy'): finetune_sync(resume=run, policy=AnnotationPolicy(), say=quietly)
+
+def test_a_refused_resume_leaves_the_plan_of_a_working_run_alone(exports, tmp_path):
+    result = finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, in_process=True, **plan(tmp_path, evaluate_after_training=False, enable_registry=False))
+    before = Path(result.run, 'plan.json').read_bytes()
+    with locked(Run(result.run)), pytest.raises(FtkitError, match='another process'): finetune_sync(resume=result.run, timeout=9, say=quietly)
+    assert Path(result.run, 'plan.json').read_bytes()==before
+
+def test_a_stored_dataset_brings_its_agent_and_needs_no_phoenix(exports, tmp_path, fresh_home):
+    common = plan(tmp_path, evaluate_after_training=False)
+    first = finetune_sync(telemetry_provider=FileProvider(exports), say=quietly, in_process=True, **common)
+    rest = {k: v for k,v in common.items() if k not in ('agent_type', 'project')}
+    again = finetune_sync(dataset=first.dataset, say=quietly, in_process=True, **rest)
+    assert AdapterRegistry().get_adapter(again.adapter_id).agent_type=='routing' and read_plan(Path(again.run)/'plan.json').source.project=='shop'
+    assert finetune_sync(resume=again.run, say=quietly).adapter_id==again.adapter_id
+
+def test_a_job_goes_on_while_nobody_waits_and_another_kernel_takes_it_up(exports, tmp_path):
+    first = finetune_sync(telemetry_provider=FileProvider(exports), background=True, say=quietly, **plan(tmp_path, epochs=6, evaluate_after_training=False, enable_registry=False))
+    assert first.status=='waiting for job' and first.job.status()=='running' and Run(first.run).state=='waiting for job'
+    other = 'import sys, json; from ftkit.pipeline import finetune_sync; r = finetune_sync(resume=sys.argv[1], say=lambda l: None); print(json.dumps([r.status, r.training_method]))'
+    done = subprocess.run([sys.executable, '-c', other, first.run], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)==['finished', 'sft']
+    assert len([r for r in read_lines(Path(first.run)/'metrics.jsonl') if r.get('step')==1])==1, 'the training began twice'
+
+class Mine:
+    "A place of one's own"
+    def submit(self, parcel, run, detached=False):
+        out = subprocess.run([sys.executable, '-m', 'ftkit.train.run', str(parcel.folder), '--out', str(run), '--base', str(random_base())], capture_output=True, text=True)
+        assert out.returncode==0, out.stderr
+        return Job('mine-1', 'mine', run)
+    def status(self, job): return state_left(job.run)
+    def logs(self, job, since=0): return '', since
+    def cancel(self, job): pass
+    def fetch(self, job): return job.run
+
+def test_a_place_of_ones_own_is_used_by_its_name(exports, tmp_path, monkeypatch):
+    monkeypatch.setitem(BACKENDS, 'mine', Mine)
+    result = finetune_sync(telemetry_provider=FileProvider(exports), backend='mine', say=quietly, **plan(tmp_path, evaluate_after_training=False, enable_registry=False))
+    assert result.status=='finished' and Job.load(result.run).place=='mine'
 
 def test_a_notebook_is_told_to_await():
     async def cell(): finetune_sync()

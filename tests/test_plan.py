@@ -6,19 +6,21 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ftkit.backends.base import backend_name
-from ftkit.backends.local import child_environment, launch
-from ftkit.core import FtkitError, InstructionExample, PreferencePair, Triplet, plain, read_json, write_json
+from ftkit.backends.base import place_of, submit, wait
+from ftkit.backends.local import child_environment
+from ftkit.core import FtkitError, InstructionDataset, InstructionExample, PreferencePair, Triplet, plain, read_json, write_json
 from ftkit.models import load_base
-from ftkit.pipeline import check_plan, choose_method, divide, extract, finetune_sync, open_run, policy_of
-from ftkit.plan import OrchestrationConfig, advice, fits, recommended
+from ftkit.parcel import write_about
+from ftkit.pipeline import Services, check_plan, choose_method, divide, extract, finetune_sync, open_run, policy_of
+from ftkit.plan import FIELDS, SECTIONS, OrchestrationConfig, Plan, advice, fill, fits, read_plan, recommended, resumed
 from ftkit.samples import telemetry
 from ftkit.telemetry import FileProvider, save_telemetry
-from ftkit.tiny import random_base
+from ftkit.tiny import ADVICE, random_base
+from ftkit.track import Run
 from ftkit.train.base import trainer_arguments, watched, with_lora
 from ftkit.train.dpo import train_dpo_rows
 from ftkit.train.embedding import embedding_loss
-from ftkit.train.run import row_limit
+from ftkit.train.run import row_limit, training_data
 
 MIN = dict(tenant_id='acme', project='shop', model_type='llm', agent_type='routing')
 def plan(**more): return OrchestrationConfig(**{**MIN, **more})
@@ -35,14 +37,15 @@ def test_a_value_out_of_range_is_refused_with_the_range(field, value, accepted):
 
 ANY = None
 RANGES = dict( # refused, accepted, accepted, refused
-    approval_threshold=(float('-inf'), -5, 5, float('inf')), min_sft_examples=(0, 1, 10**6, ANY), min_dpo_pairs=(0, 1, 10**6, ANY), min_triplets=(0, 1, 10**6, ANY), min_turns_per_session=(0, 1, 1000, 1001), test_days=(0, .01, 3650, 3651), test_set_size=(0, 1, 100_000, 100_001),
+    approval_threshold=(float('-inf'), -5, 5, float('inf')), most_lost=(-.01, 0, 1, 1.01), min_sft_examples=(0, 1, 10**6, ANY), min_dpo_pairs=(0, 1, 10**6, ANY), min_triplets=(0, 1, 10**6, ANY), min_turns_per_session=(0, 1, 1000, 1001), test_days=(0, .01, 3650, 3651), test_set_size=(0, 1, 100_000, 100_001),
     epochs=(0, 1, 1000, 1001), batch_size=(0, 1, 4096, 4097), gradient_accumulation=(0, 1, 4096, 4097), learning_rate=(0, 1e-9, .1, .1001), warmup_ratio=(-.01, 0, .5, .51), weight_decay=(-.01, 0, 1, 1.01), max_length=(15, 16, 10_000_000, 10_000_001), beta=(0, 1e-3, 10, 10.1), margin=(0, 1e-3, 10, 10.1), seed=(-1, 0, 2**32-1, 2**32),
     lora_r=(0, 1, 256, 257), lora_alpha=(0, 1, 1024, 1025), lora_dropout=(-.01, 0, .1, .11), save_steps=(0, 1, 10**9, ANY), eval_steps=(0, 1, 10**9, ANY), keep_checkpoints=(0, 1, 1000, 1001), patience=(0, 1, 1000, 1001), logging_steps=(0, 1, 100_000, 100_001),
     gpu_count=(0, 1, 64, 65), cpu=(0, 1, 1024, 1025), memory=(255, 256, 10**7, ANY), timeout=(0, 1, 10**7, ANY))
 
 def test_every_number_has_its_range():
-    kinds = {k: {o.get('type') for o in f.get('anyOf', [f]) if 'enum' not in o} for k,f in OrchestrationConfig.model_json_schema()['properties'].items()}
-    assert set(RANGES)=={k for k,types in kinds.items() if types & {'integer', 'number'}}
+    schemas = {s: cls.model_json_schema()['properties'] for s,cls in SECTIONS.items()}
+    kinds = {k: {o.get('type') for o in schemas[s][f].get('anyOf', [schemas[s][f]]) if 'enum' not in o} for k,(s,f) in FIELDS.items()}
+    assert set(RANGES)|{'approval_threshold'}=={k for k,types in kinds.items() if types & {'integer', 'number'}} # any number may be a threshold
     def said(**field): # what is wrong with the number itself; it may still be one that has no effect here
         try: plan(**field)
         except FtkitError as e: return [l for l in str(e).splitlines() if ': got' in l]
@@ -104,28 +107,46 @@ class Walk:
         return {type(h).__name__: {k: v for k,v in vars(h).items() if isinstance(v, int)}|({'kept': h.on_save.__closure__ and sorted(x.cell_contents for x in h.on_save.__closure__ if isinstance(x.cell_contents, int))} if hasattr(h.on_save, '__closure__') else {}) for h in held}
     def extracted(self, c):
         def look():
-            found = asyncio.run(extract(self.shop, c))
+            found = asyncio.run(extract(self.shop, c.source, c.data, c.method))
             return found.counts, {k: [plain(r) for r in d] for k,d in found.sets.items()}
-        return plain(policy_of(c)), outcome(look)
+        return plain(policy_of(c.source, c.method.model_type)), outcome(look)
     def sessions(self, c):
         if not hasattr(self, 'talk'):
             save_telemetry(self.tmp/'talk', *telemetry('support'))
             self.talk = FileProvider(self.tmp/'talk')
-        return outcome(lambda: asyncio.run(extract(self.talk, c)).counts)
+        return outcome(lambda: asyncio.run(extract(self.talk, c.source, c.data, c.method)).counts)
     def loss(self, c):
         module = embedding_loss(torch.nn.Identity(), c)
         return type(module).__name__, getattr(module, 'triplet_margin', None)
     def divided(self, c):
-        v = divide(self.whole(), c).version
+        v = divide(self.whole(), c.source, c.data, c.method.model_type, c.train.seed).version
         return v.manifest['source'], {k: [[plain(r) for r in d] for d in getattr(v, k).values()] for k in ('train', 'validation', 'test', 'held')}
     def whole(self):
-        if not hasattr(self, 'found'): self.found = asyncio.run(extract(self.shop, plan()))
+        if not hasattr(self, 'found'): self.found = asyncio.run(extract(self.shop, plan().source))
         return self.found
     def chosen(self, c):
         n, m = 45, 18
         data = SimpleNamespace(everything=lambda kind: [InstructionExample('i', f'q{i}', 'a') for i in range(n)] if kind=='examples' else [PreferencePair(f'q{i}', 'a', 'b') for i in range(m)] if kind=='pairs' else [Triplet('q', f'a{i}', 'b') for i in range(60)] if kind=='triplets' else [], train={}, kept_apart=list)
-        return outcome(lambda: plain(asyncio.run(choose_method(data, c, SimpleNamespace(), SimpleNamespace())).analysis))
-    def folder(self, c): return str(open_run(c, {})[0].folder.parent), open_run(c, {})[0].folder.name.split('_')[1]
+        return outcome(lambda: plain(asyncio.run(choose_method(data, c.method, c.source, Services(SimpleNamespace(), SimpleNamespace()))).analysis))
+    def folder(self, c):
+        folder = open_run(c, {}, provider=self.shop).run.folder
+        return str(folder.parent), folder.name.split('_')[1]
+    def begun_again(self, c):
+        "What a run that was begun with this plan asks when it is resumed"
+        run = open_run(c, {}, provider=self.shop).run
+        kept = read_plan(run.folder/'plan.json')
+        Run(run.folder).keep_plan(kept.but(provider=c.source.provider or kept.source.provider, services=c.method.services))
+        def asked():
+            again = open_run(None, {}, resume=run.folder)
+            return type(again.provider).__name__, type(again.services.synthetic).__name__
+        return outcome(asked)
+    def too_long(self, c):
+        "Training rows of which one in ten is too long"
+        tokenizer = load_base(random_base(), 'float32', 'cpu').tokenizer
+        rows = InstructionDataset([InstructionExample('i', f'q{n}', 'yes '*(90 if n%10==0 else 1)) for n in range(40)])
+        parcel = SimpleNamespace(rows=lambda side, kind: rows if side=='train' else InstructionDataset(), plan=c, max_length=64)
+        return outcome(lambda: len(training_data(parcel, 'examples', tokenizer)[0]))
+    def placed(self, c): return outcome(lambda: place_of(c.backend, c.backend_provider))
     def checked(self, c): return outcome(lambda: str(check_plan(c)))
     def begun(self, c): return outcome(lambda: finetune_sync(config=c, say=lambda line: None))
     def preferred(self, c):
@@ -138,19 +159,23 @@ class Walk:
     def waited(self, c):
         folder = self.tmp/f'wait{c.timeout}'
         folder.mkdir()
-        os.mkfifo(folder/'plan.json') # the child waits for somebody to write it
-        return outcome(lambda: asyncio.run(launch(folder, c, lambda line: None)))
+        write_json(folder/'parcel'/'plan.json', {})
+        write_about(folder/'parcel')
+        (folder/'parcel'/'plan.json').unlink()
+        os.mkfifo(folder/'parcel'/'plan.json') # the child waits for somebody to write it
+        job = submit('local', SimpleNamespace(folder=folder/'parcel', plan=c), folder)
+        return outcome(lambda: asyncio.run(wait(job, lambda line: None)))
     def resumed(self, stage):
         def again(c):
             copy = self.tmp/f'{stage}-{len(list(self.tmp.iterdir()))}'/self.finished.name
             shutil.copytree(self.finished, copy)
-            fields = {**read_json(copy/'plan.json'), **{k: getattr(c, k) for k in ('evaluate_after_training', 'enable_registry', 'adapter_version', 'adapter_storage_uri')}}
-            write_json(copy/'plan.json', fields)
+            after = {k: getattr(c, k) for k in ('evaluate_after_training', 'enable_registry', 'adapter_version', 'adapter_storage_uri')}
+            write_json(copy/'plan.json', read_plan(copy/'plan.json').but(**after))
             record = read_json(copy/'run.json')
             write_json(copy/'run.json', {**record, 'stages': {k: v for k,v in record['stages'].items() if k!=stage}})
             result = finetune_sync(resume=str(copy), say=lambda line: None)
             registered = copy/'data'/'register'/'registered.json'
-            return bool(result.evaluation_result), result.adapter_id is None, read_json(registered)['version'] if stage and registered.exists() else None, bool(result.adapter_uri)
+            return bool(result.evaluation_result), result.adapter_id is None, read_json(registered)['version'] if stage and registered.exists() else None, 'uploaded' in str(result.adapter_uri)
         return again
 
 def fields(w):
@@ -160,15 +185,16 @@ def fields(w):
     return dict(
         tenant_id=(w.divided, dict(tenant_id='other')), project=(w.divided, dict(project='other')), model_type=(w.chosen, search), agent_type=(w.extracted, dict(agent_type='nobody')),
         modality=(w.folder, {**search, 'modality': 'image'}, search), dataset=(w.begun, dict(dataset='ds-0123456789abcdef')), start_time=(w.extracted, dict(start_time='2999-01-01T00:00:00+00:00')),
-        approval_threshold=(w.extracted, dict(approval_threshold=.9)), annotation_names=(w.extracted, dict(annotation_names=('nothing',))), redact_names=(w.extracted, dict(redact_names=('where', 'order', 'my'))),
+        approval_threshold=(w.extracted, dict(approval_threshold=.9)), annotation_names=(w.extracted, dict(annotation_names=('nothing',))), redact_names=(w.extracted, dict(redact_names=('where', 'order', 'my'))), policy=(w.extracted, dict(policy=dict(names=('nothing',)))),
+        provider=(w.begun_again, dict(provider=dict(kind='custom', name='mine:Provider'))), services=(w.begun_again, dict(services=dict(synthetic=dict(kind='custom', name='mine:Service')))), most_lost=(w.too_long, dict(most_lost=.01)),
         min_sft_examples=(w.chosen, dict(min_sft_examples=40)), min_dpo_pairs=(w.chosen, dict(min_dpo_pairs=10)), min_triplets=(w.chosen, dict(**search, min_triplets=5), search), method=(w.chosen, dict(method='dpo')), generate_synthetic=(w.chosen, dict(generate_synthetic=False)),
         multi_turn=(w.sessions, talk, dict(agent_type='support')), min_turns_per_session=(w.sessions, dict(**talk, min_turns_per_session=4), talk), embedding_loss=(w.loss, triplet, search), margin=(w.loss, dict(**triplet, margin=.5), triplet), quantize=(w.checked, dict(quantize=4)), test_days=(w.divided, dict(test_days=1.5)), test_set_size=(w.divided, dict(test_set_size=5)),
-        base_model=(w.checked, dict(base_model='ftkit-tiny')), max_length=(lambda c: outcome(lambda: row_limit(c, random_base())), dict(max_length=64)), beta=(w.preferred, dict(beta=2.)),
+        base_model=(w.checked, dict(base_model='ftkit-tiny')), max_length=(lambda c: outcome(lambda: row_limit(c.method, c.train, random_base())), dict(max_length=64)), beta=(w.preferred, dict(beta=2.)),
         **{k: (w.arguments, {k: v}) for k,v in dict(epochs=4, batch_size=2, gradient_accumulation=2, learning_rate=1e-3, warmup_ratio=.2, weight_decay=.5, seed=3, save_steps=7, eval_steps=9, logging_steps=2).items()},
         **{k: (w.adapter, {k: v}) for k,v in dict(use_lora=False, lora_r=4, lora_alpha=5, lora_dropout=.05, target_modules='all-linear').items()},
         keep_checkpoints=(w.callbacks, dict(keep_checkpoints=9)), patience=(w.callbacks, dict(patience=8)),
-        backend=(lambda c: outcome(lambda: backend_name(c)), remote), backend_provider=(lambda c: outcome(lambda: backend_name(c)), dict(**remote, backend_provider='ray'), remote), gpu=('refused', dict(gpu='H100')), gpu_count=('refused', dict(gpu_count=2)),
-        cpu=(lambda c: child_environment(c.cpu)['OMP_NUM_THREADS'], dict(cpu=1), dict(cpu=2)), memory=(lambda c: outcome(lambda: fits(c, 3000)), dict(memory=1000)), timeout=(w.waited, dict(timeout=1), dict(timeout=2)),
+        backend=(w.placed, remote), backend_provider=(w.placed, dict(**remote, backend_provider='ray'), remote), gpu=('refused', dict(gpu='H100')), gpu_count=('refused', dict(gpu_count=2)),
+        cpu=(lambda c: child_environment(c.cpu)['OMP_NUM_THREADS'], dict(cpu=1), dict(cpu=2)), memory=(lambda c: outcome(lambda: fits(3000, c.memory, c.batch_size)), dict(memory=1000)), timeout=(w.waited, dict(timeout=1), dict(timeout=2)),
         output_dir=(w.folder, dict(output_dir=str(w.tmp/'elsewhere'))), evaluate_after_training=(w.resumed('evaluate'), dict(evaluate_after_training=False)), enable_registry=(w.resumed(''), dict(enable_registry=False)),
         adapter_version=(w.resumed('register'), dict(adapter_version='7.0.0')), adapter_storage_uri=(w.resumed('register'), dict(adapter_storage_uri=f'file://{w.tmp}/uploaded')))
 
@@ -177,7 +203,7 @@ def test_every_public_field_changes_something(shop, finished, tmp_path, monkeypa
     monkeypatch.setattr(os, 'cpu_count', lambda: 8)
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     table, base = fields(Walk(shop, finished, tmp_path)), dict(base_model=str(random_base()))
-    assert set(table)==set(OrchestrationConfig.model_fields), f'not looked at, or gone: {set(table) ^ set(OrchestrationConfig.model_fields)}'
+    assert set(table)==set(FIELDS), f'not looked at, or gone: {set(table) ^ set(FIELDS)}'
     idle = []
     for name,(see, changed, *before) in table.items():
         if see=='refused': refused(**changed); continue
@@ -188,3 +214,43 @@ def test_every_public_field_changes_something(shop, finished, tmp_path, monkeypa
 def test_a_field_that_nothing_reads_would_be_found(): # the walk compares what is seen: the same plan twice must look the same
     w = Walk(None, None, None)
     assert w.arguments(plan())==w.arguments(plan()) and w.adapter(plan())==w.adapter(plan())
+
+# --- what is filled in, what may change, what cannot act
+
+def test_what_nobody_decided_follows_the_size_of_the_base():
+    large = fill(plan(), plan().given(), 8_000_000_000)
+    assert (large.train.learning_rate, large.train.batch_size, large.train.gradient_accumulation)==(2e-5, 1, 4)
+    assert set(large.filled.values())=={'by size'} and fill(plan(learning_rate=1e-3), {'learning_rate'}, 8e9).train.learning_rate==1e-3
+    assert fill(plan(batch_size=1), {'batch_size'}, 135e6).train.gradient_accumulation==1, 'the rows behind a step were decided'
+
+def test_a_base_that_ships_with_ftkit_brings_its_own_advice():
+    tiny = fill(plan(base_model='ftkit-tiny'), {'base_model'}, 4_000_000, ADVICE)
+    assert tiny.train.learning_rate==ADVICE['learning_rate'] and tiny.filled['lora_r']=='by base' and tiny.adapter.lora_alpha==2*ADVICE['lora_r']
+
+def test_a_resumed_plan_takes_what_may_change_and_names_the_rest():
+    known = plan(max_length=128)
+    new = resumed(known, dict(timeout=9999, memory=512, adapter_version='2.0.0', output_dir='elsewhere', max_length=256, most_lost=.5))
+    assert (new.place.timeout, new.after.adapter_version, new.train.max_length, new.train.most_lost)==(9999, '2.0.0', 256, .5)
+    assert resumed(known, dict(learning_rate=known.learning_rate, agent_type='routing'))==known, 'the same value again is no change'
+    with pytest.raises(FtkitError, match='(?s)learning_rate: it was 0.0002.*agent_type: it was .routing.*lernrate: there is no such field'): resumed(known, dict(learning_rate=7, agent_type='x', lernrate=1))
+    with pytest.raises(FtkitError, match='max_length: it was 128'): resumed(known, dict(max_length=256), trained=True)
+
+IDLE = [dict(method='ranking', beta=.2), dict(method='sft', beta=.2), dict(method='sft', min_dpo_pairs=3), dict(method='dpo', min_sft_examples=3), dict(enable_registry=False, adapter_version='2.0.0'), dict(min_triplets=3), dict(min_turns_per_session=3), dict(policy=dict(names=['a']), approval_threshold=.9)]
+
+@pytest.mark.parametrize('given', IDLE, ids=lambda g: list(g)[-1]+str(len(g)))
+def test_a_field_that_cannot_act_is_named(given): assert f'- {list(given)[-1]}: ' in refused(**given)
+
+@pytest.mark.parametrize('field', ['epochs', 'batch_size', 'learning_rate', 'memory', 'test_days', 'approval_threshold'])
+def test_true_is_no_number(field): assert f'{field}: got True, needed' in refused(**{field: True})
+
+def test_a_wrong_rank_accuses_no_other_field(): assert 'lora_alpha' not in refused(lora_r=0)
+
+def test_times_and_versions_are_looked_at_before_anything_runs():
+    assert "start_time: got 'yesterday', needed a time" in refused(start_time='yesterday') and "adapter_version 'banana'" in refused(adapter_version='banana')
+    import datetime
+    assert plan(start_time=datetime.date(2026, 1, 31)).start_time=='2026-01-31'
+
+def test_sections_and_flat_names_are_one_plan():
+    nested = Plan(source=dict(tenant_id='acme', project='shop', agent_type='routing'), method=dict(model_type='llm'), train=dict(epochs=5))
+    assert nested==plan(epochs=5) and nested.epochs==nested.train.epochs==5
+    assert 'train.epoch: there is no such field; did you mean epochs?' in refused(train=dict(epoch=5))

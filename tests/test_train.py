@@ -19,7 +19,8 @@ from ftkit.track import Run, append_line, forecast_lines, read_lines, read_metri
 from ftkit.train.base import ASIDE, SEAL, DiskFull, Diverged, checkpoints, newest_whole, quiet, save_adapter, targets, with_lora
 from ftkit.train.dpo import train_dpo_rows
 from ftkit.train.preflight import encode, encode_pair, fit_rows, inspect_rows, refuse_unless_clean
-from ftkit.train.run import TrainJob, train_here, training_data
+from ftkit.parcel import pack
+from ftkit.train.run import train_here, training_data
 from ftkit.train.sft import train_sft_rows
 
 LABELS = ('delivery', 'refunds', 'catalogue')
@@ -238,9 +239,10 @@ def test_nobody_is_told_of_a_training_unless_the_environment_asks_for_it(tmp_pat
     for name,value in dict(HF_HUB_OFFLINE=False, HF_HUB_DISABLE_TELEMETRY=False, ENDPOINT=hub.url).items(): monkeypatch.setattr(constants, name, value) # as read from the environment of a user who set none of them
     monkeypatch.delenv('CI', raising=False)
     monkeypatch.setenv('HF_HUB_DISABLE_TELEMETRY', '0') if allowed else monkeypatch.delenv('HF_HUB_DISABLE_TELEMETRY', raising=False)
-    write_json(tmp_path/'plan.json', config(epochs=1))
-    TrainJob('sft', str(save_version(split({'examples': InstructionDataset(rows)})).path), str(random_base()), 256).save(tmp_path)
-    assert train_here(tmp_path).metrics['steps']>0
+    version = save_version(split({'examples': InstructionDataset(rows)}))
+    parcel = pack(tmp_path/'parcel', 'run', config(epochs=1), version, 'sft', 256, random_base())
+    assert train_here(parcel, tmp_path, random_base()).metrics['steps']>0
+    assert constants.HF_HUB_DISABLE_TELEMETRY is False
     _telemetry._TELEMETRY_QUEUE.join()
     hub.stop()
     assert bool(hub.asked)==allowed, hub.asked
@@ -276,6 +278,9 @@ def test_a_few_validation_rows_may_be_too_long_and_training_rows_only_one_in_ten
     def version(some, seed): return save_version(split({'examples': InstructionDataset(some)}, test_days=1, seed=seed), root=tmp_path/str(seed))
     too_long = lambda side: sum(len(r.output)>100 for r in side)/len(side)
     found = next(v for v in (version(rows(15), seed) for seed in range(50)) if .1<too_long(v.validation['examples'])<=.5 and too_long(v.train['examples'])<.1)
-    train, held, notes = training_data(TrainJob('sft', str(found.path), '', 128), 'examples', tok)
+    def fitted(version, name, **fields): return training_data(pack(tmp_path/name, 'run', config(**fields), version, 'sft', 128, random_base()), 'examples', tok)
+    train, held, notes = fitted(found, 'p1')
     assert not any(len(r.output)>100 for r in (*train, *held)) and len(held)<len(found.validation['examples']) and any('validation, examples' in n and 'left out' in n for n in notes)
-    with pytest.raises(FtkitError, match='too little would remain'): training_data(TrainJob('sft', str(version(rows(7), 0).path), '', 128), 'examples', tok)
+    with pytest.raises(FtkitError, match='too little would remain'): fitted(version(rows(7), 0), 'p2')
+    assert len(fitted(version(rows(7), 0), 'p3', most_lost=.3)[0])>80, 'most_lost is not read'
+    with pytest.raises(FtkitError, match='too little would remain'): fitted(found, 'p4', most_lost=0)

@@ -235,17 +235,19 @@ def test_16_a_shortened_prompt_is_counted_and_named():
     assert fitted.shortened==(1,) and 'rows 1' in fitted.notes('examples')[0] and len(encode(fitted.kept[1], tok))<=100
     assert learned(encode(fitted.kept[1], tok), tok)==['On its way<|im_end|>'] and fitted.account.kept==2
 
+def _row_limit(c, base): return row_limit(c.method, c.train, base)
+
 def test_17_the_length_asked_for_is_the_length_there_is(tmp_path):
     tok = tokenizer('tiny')
     long = asked('word '*1400)
     seen = preview([long], tok, 1800)
     assert 1024<seen.longest<=1800 and len(tree_collator(0)(list(sft_columns([encode(long, tok)])))['input_ids'][0])>1024
     with pytest.raises(FtkitError, match='left out'): fit_rows([long], tok, 512)
-    with pytest.raises(FtkitError, match='more than the 2,048 tokens'): row_limit(_config(max_length=4096), random_base())
+    with pytest.raises(FtkitError, match='more than the 2,048 tokens'): _row_limit(_config(max_length=4096), random_base())
     search = dict(model_type='embedding', agent_type=None, modality='text')
     for name,holds in (('config', dict(max_position_embeddings=512)), ('sentence_bert_config', dict(max_seq_length=128))): write_json(tmp_path/f'{name}.json', holds)
-    assert row_limit(_config(**search), tmp_path)==128 and row_limit(_config(), tmp_path)==512
-    with pytest.raises(FtkitError, match='more than the 128 tokens'): row_limit(_config(**search, max_length=256), tmp_path)
+    assert _row_limit(_config(**search), tmp_path)==128 and _row_limit(_config(), tmp_path)==512
+    with pytest.raises(FtkitError, match='more than the 128 tokens'): _row_limit(_config(**search, max_length=256), tmp_path)
 
 def test_18_rows_in_one_tree_do_not_see_each_other():
     base = load_base(random_base(), dtype='float32', device='cpu')

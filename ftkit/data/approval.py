@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['SHOWN', 'ANSWERS', 'KINDS', 'ACTIONS', 'OUTCOMES', 'STATUSES', 'VIEWS', 'SORTS', 'record_hash', 'edited', 'as_record',
-           'check_id', 'ReviewItem', 'restated', 'ApprovalBatch', 'Decision', 'push', 'replay', 'outcome', 'settle',
-           'pending', 'cleared', 'edit_pairs', 'tally', 'check_decision', 'admit', 'text_hash', 'check_resubmission',
-           'edits_of', 'ApprovalStore', 'decide', 'last_step', 'undo', 'approved_records', 'in_kernel',
-           'ApprovalOrchestrator', 'record_generated', 'generated_rows', 'verdicts', 'approval_of', 'of_tenant',
-           'unapproved', 'require_approved', 'needs_reader', 'reserve', 'agreement', 'ReviewQueue', 'open_queue',
-           'terminal_page', 'review', 'annotations', 'send_decisions']
+           'check_id', 'ReviewItem', 'restated', 'ApprovalBatch', 'Decision', 'push', 'replay', 'outcome', 'standing',
+           'settle', 'pending', 'cleared', 'edit_pairs', 'tally', 'check_decision', 'admit', 'text_hash',
+           'check_resubmission', 'edits_of', 'ApprovalStore', 'decide', 'last_step', 'undo', 'approved_records',
+           'in_kernel', 'ApprovalOrchestrator', 'open_approval', 'record_generated', 'generated_rows', 'verdicts',
+           'approval_of', 'of_tenant', 'unapproved', 'require_approved', 'Receipt', 'receipts_for', 'misfit',
+           'check_receipts', 'approved_as', 'receipts_of', 'needs_reader', 'reserve', 'agreement', 'ReviewQueue',
+           'open_queue', 'terminal_page', 'review', 'annotations', 'send_decisions']
 
 # %% ../../nbs/27_data.approval.ipynb #d76e2e8e
-import asyncio, json, os, sys, uuid
+import asyncio, json, sys, uuid
 from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
@@ -22,9 +23,9 @@ import sqlalchemy as sa
 
 from ..agreement import pairwise
 from ..core import (Accounting, ConversationTrajectory, FtkitError, InstructionExample, PreferencePair, Record,
-                        Triplet, as_time, check_name, clip, content_hash, html_table, home, now, one_of, plain)
+                        Triplet, as_time, check_name, clip, content_hash, html_table, home, now, one_of, plain, variable)
 from .formats import messages_of
-from ..database import open_engine, transaction
+from ..database import open_engine, private_url, public_url, transaction
 
 # %% ../../nbs/27_data.approval.ipynb #4313fe86
 SHOWN = 'messages', 'tools', 'instruction', 'input' # metadata that becomes part of a prompt
@@ -78,14 +79,17 @@ def check_id(
 @dataclass(frozen=True)
 class ReviewItem:
     "One record to decide on."
-    item_id:str # unique in its batch
-    record:Record # or a dict with the fields of one
+    item_id:str # unique in its batch; a record given alone is named by its content
+    record:Record = None # or a dict with the fields of one
     confidence:float|None=None # how sure the generator is, 0 to 1
     label:str|None=None # a class to filter by, such as the agent routed to
     status:str='pending' # what the decisions so far come to
     edited:str|None=None # the answer people put in its place
 
     def __post_init__(self):
+        if self.record is None and not isinstance(self.item_id, str):
+            object.__setattr__(self, 'record', self.item_id)
+            object.__setattr__(self, 'item_id', record_hash(as_record(self.record))[:16])
         object.__setattr__(self, 'record', as_record(self.record))
         check_id(self.item_id, 'item_id')
 
@@ -188,15 +192,23 @@ def outcome(
     (action, text), n = Counter((d.action, d.edited) for d in verdicts).most_common(1)[0]
     return (OUTCOMES[action], text) if 2*n>len(verdicts) else ('disputed', None)
 
+def standing(
+    batch:ApprovalBatch,
+    log, # its decisions in order
+) -> dict: # item id -> the decision of each reviewer that was not undone
+    "The decisions that count."
+    found = {}
+    for (item,_),s in replay(batch.items, log).items():
+        if s: found.setdefault(item, []).append(s[-1])
+    return found
+
 def settle(
     batch:ApprovalBatch,
     log, # its decisions in order
 ) -> ApprovalBatch: # the same items, with status and edits
     "Work out where every item of a batch stands."
-    standing = {}
-    for (item,_),s in replay(batch.items, log).items():
-        if s: standing.setdefault(item, []).append(s[-1])
-    state = {i.item_id: outcome(standing.get(i.item_id, []), batch.reviewers) for i in batch.items}
+    decisions = standing(batch, log)
+    state = {i.item_id: outcome(decisions.get(i.item_id, []), batch.reviewers) for i in batch.items}
     return replace(batch, items=[restated(i, *state[i.item_id]) for i in batch.items])
 
 # %% ../../nbs/27_data.approval.ipynb #d0979ae0
@@ -301,7 +313,7 @@ class _Connected:
         url:str|None=None, # sqlite:///file.db or postgresql://user@host/name; None for `FTKIT_DATABASE_URL`, else a file under home
         clock=now, # for the times that are written
     ):
-        url = url or os.environ.get('FTKIT_DATABASE_URL') or f'sqlite:///{home("approvals")/"approvals.db"}'
+        url = url or variable('FTKIT_DATABASE_URL') or f'sqlite:///{home("approvals")/"approvals.db"}'
         self.engine, self.clock = open_engine(url, 'approvals', memory=True), clock
         with self.write() as c: _meta.create_all(c)
 
@@ -533,6 +545,18 @@ class ApprovalOrchestrator:
             batch = self.store.load(batch.batch_id)
         return batch
 
+    def describe(self) -> dict:
+        "Where the approvals are kept, without a password."
+        return dict(kind='approval', database=public_url(self.store.engine.url))
+
+# %% ../../nbs/27_data.approval.ipynb #7313e8e1
+def open_approval(
+    about:dict, # from `describe`
+) -> ApprovalOrchestrator:
+    "The orchestrator that a plan names."
+    url = private_url(about['database'], variable('FTKIT_DATABASE_URL'))
+    return ApprovalOrchestrator(ApprovalStore(url))
+
 # %% ../../nbs/27_data.approval.ipynb #336c6483
 def record_generated(
     records, # rows that a generator made
@@ -622,6 +646,100 @@ def _refusal(records, where, tenant_id):
     return (f'{len(where)} of {len(records)} records are synthetic and not approved as they are{whose}: {some}{more}. '
             'A generated row is known by its content, whatever its metadata says. Approve it there (`ftkit review BATCH`), '
             'submit it where no batch has it (`ApprovalStore().save(ApprovalBatch.of(rows))`), or leave it out.')
+
+# %% ../../nbs/27_data.approval.ipynb #d0025a16
+@dataclass(frozen=True)
+class Receipt:
+    "One person's approval of one row."
+    hash:str # of the row, from `record_hash`
+    decision:str # 'approve' or 'edit'
+    reviewer:str
+    time:str # of the decision, ISO 8601
+    batch_id:str
+    item_id:str
+
+    def __str__(self): return f'the receipt of item {self.item_id} in batch {self.batch_id} ({self.hash[:12]})'
+
+def receipts_for(
+    name:str, # the row's hash
+    item_id:str,
+    batch:ApprovalBatch,
+    decisions, # those that stand on the item
+) -> list: # of `Receipt`
+    "The receipts of one row; none where its item was not let through."
+    status, text = outcome(decisions, batch.reviewers)
+    if status not in ('approved', 'edited'): return []
+    passed = [d for d in decisions if OUTCOMES.get(d.action)==status and d.edited==text]
+    return [Receipt(name, d.action, d.reviewer, d.at, batch.batch_id, item_id) for d in passed]
+
+# %% ../../nbs/27_data.approval.ipynb #5cda11f2
+def misfit(
+    receipt:Receipt,
+    records, # the rows with its hash
+) -> str|None: # why, or None when it fits one of them
+    "Why a receipt is not one of these rows."
+    if receipt.decision not in ('approve', 'edit'): return f'says {receipt.decision!r}, which lets nothing through'
+    if not records: return 'fits no row'
+    items = [approval_of(r) for r in records]
+    if (receipt.batch_id, receipt.item_id) in items or (None, None) in items: return None
+    return f'is of another item than its row names: {items[0][1]} in batch {items[0][0]}'
+
+def check_receipts(
+    records, # any records
+    receipts, # of `Receipt`
+) -> list: # the receipts
+    "Refuse a synthetic row without a receipt, and a receipt that fits no row."
+    rows, said = {}, {}
+    for r in records: rows.setdefault(record_hash(r), []).append(r)
+    for x in receipts: said.setdefault(x.hash, []).append(x)
+    for x in receipts:
+        if why := misfit(x, rows.get(x.hash, [])): raise FtkitError(f'{x} {why}; write the receipts again: receipts_of(records)')
+    bare = [r for name,same in rows.items() for r in same if r.metadata.get('synthetic') and not _receipted(r, said.get(name, ()))]
+    if bare: raise FtkitError(_no_receipt(bare, len(records)))
+    return list(receipts)
+
+def _receipted(record, receipts): return any(misfit(x, [record]) is None for x in receipts)
+
+def _no_receipt(bare, n):
+    some = '; '.join(f'{clip(r.prompt, 40)!r} ({record_hash(r)[:12]})' for r in bare[:3])
+    more = f' and {len(bare)-3} more' if len(bare)>3 else ''
+    return (f'{len(bare)} of {n} records are synthetic and have no approval receipt: {some}{more}. '
+            'Write the receipts of all rows, receipts_of(records), or leave these out.')
+
+# %% ../../nbs/27_data.approval.ipynb #5ff61403
+def approved_as(
+    records, # generated rows that passed the gate
+    store:ApprovalStore, # where people decided
+    tenant_id:str|None=None, # whose rows they are; None asks nothing
+) -> list: # batch id and item id of each row; both None where none lets it through
+    "The items that these rows were approved as."
+    named = [approval_of(r) for r in records]
+    if all(batch_id for batch_id,_ in named): return named
+    places = {}
+    for batch in map(store.load, store.batches()):
+        if not of_tenant(batch, tenant_id): continue
+        for (item_id, name),ok in verdicts(batch).items():
+            if ok: places[name] = batch.batch_id, item_id
+    return [place if place[0] else places.get(record_hash(r), place) for r,place in zip(records, named)]
+
+def receipts_of(
+    records, # any records
+    store:ApprovalStore|None=None, # None for the default database
+    tenant_id:str|None=None, # whose records they are; None asks nothing
+) -> list: # of `Receipt`
+    "The receipts of the generated rows among these records; raises where one is not approved."
+    records = list(records)
+    if not records: return []
+    store = store or ApprovalStore()
+    require_approved(records, store, tenant_id)
+    made = [records[n] for n in generated_rows(records, store)]
+    places = approved_as(made, store, tenant_id)
+    batches = {name: store.load(name) for name,_ in places if name}
+    decisions = {name: standing(batch, store.decisions(name)) for name,batch in batches.items()}
+    found = []
+    for r,(name,item_id) in zip(made, places):
+        if name: found += receipts_for(record_hash(r), item_id, batches[name], decisions[name].get(item_id, []))
+    return check_receipts(records, dict.fromkeys(found))
 
 # %% ../../nbs/27_data.approval.ipynb #487ad8e8
 def needs_reader(

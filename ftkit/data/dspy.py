@@ -8,7 +8,7 @@ __all__ = ['OPTIONS', 'LABELLED', 'FREE', 'SAY', 'options_of', 'connect', 'quest
 # %% ../../nbs/28_data.dspy.ipynb #fa428452
 import json, math, os, random
 
-from ..core import FtkitError, clip, content_hash, home, one_of, to_json
+from ..core import FtkitError, clip, content_hash, home, one_of, to_json, variable
 from .synth import REFUSAL, Candidate, asking, coverage, last_ask
 
 # %% ../../nbs/28_data.dspy.ipynb #fd59e374
@@ -30,7 +30,7 @@ def connect(
     options:dict, # from `options_of`
 ): # a `dspy.LM`
     "The model behind the endpoint."
-    os.environ.setdefault('DSPY_CACHEDIR', str(home('dspy')))
+    if not variable('DSPY_CACHEDIR'): os.environ['DSPY_CACHEDIR'] = str(home('dspy'))
     try: import dspy
     except ImportError as e: raise FtkitError('the dspy generator needs `pip install "ftkit[synth]"`; the embedded one needs nothing') from e
     name = options['model'] if '/' in options['model'] and not options['endpoint'] else f"openai/{options['model']}"

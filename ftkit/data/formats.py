@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FIELDS', 'alpaca_prompt', 'messages_of', 'prompt_of', 'tools_of', 'format_alpaca_text', 'format_dpo',
-           'format_triplets', 'conversation', 'format_chat', 'validate', 'validate_sft_dataset', 'validate_dpo_dataset',
-           'validate_embedding_dataset']
+           'format_triplets', 'InstructionFormatter', 'conversation', 'format_chat', 'validate', 'validate_sft_dataset',
+           'validate_dpo_dataset', 'validate_embedding_dataset']
 
 # %% ../../nbs/25_data.formats.ipynb #f21fc9ed
 import json
@@ -55,7 +55,7 @@ def tools_of(
 
 # %% ../../nbs/25_data.formats.ipynb #52f1517d
 def _each(record_or_many, row):
-    if hasattr(record_or_many, 'metadata'): return row(record_or_many)
+    if hasattr(record_or_many, 'metadata') and not isinstance(record_or_many, list): return row(record_or_many)
     return [row(r) for r in record_or_many]
 
 # %% ../../nbs/25_data.formats.ipynb #c1b9197b
@@ -80,6 +80,12 @@ def format_triplets(
 ): # {'anchor', 'positive', 'negative'} or a list of them
     "Triplets as sentence-transformers rows."
     return _each(triplets, lambda r: dict(anchor=r.anchor, positive=r.positive, negative=r.negative))
+
+# %% ../../nbs/25_data.formats.ipynb #4f3897f9
+class InstructionFormatter:
+    "`format_alpaca_text` and `format_dpo` by the name of a class."
+    format_alpaca_text = staticmethod(format_alpaca_text)
+    format_dpo = staticmethod(format_dpo)
 
 # %% ../../nbs/25_data.formats.ipynb #c6b57f0e
 def conversation(

@@ -6,7 +6,7 @@
 __all__ = ['GENERATORS', 'SMALL', 'PATIENCE', 'CONTROL', 'REFUSAL', 'RECORD', 'SyntheticDataRequest', 'OutputSpace',
            'output_space', 'Nearest', 'Candidate', 'last_ask', 'asking', 'splice', 'slots', 'swap_word', 'copied',
            'exchange', 'roughen', 'embedded', 'bad_form', 'Screen', 'label_confidence', 'distinct', 'balance',
-           'Diversity', 'diversity', 'SyntheticDataset', 'recipe', 'SyntheticDataService', 'coverage']
+           'Diversity', 'diversity', 'SyntheticDataset', 'recipe', 'SyntheticDataService', 'open_synthetic', 'coverage']
 
 # %% ../../nbs/26_data.synth.ipynb #bfdde616
 import json, math, random, re, string
@@ -398,21 +398,22 @@ class SyntheticDataService:
         generator:str|None=None, # used instead of the one in the request
         options:dict|None=None, # for the generator; the request's own come on top
         record=RECORD, # called with the rows that were made: 'module:function', or the function itself
+        seeds=(), # approved examples, where `generate` is given none
     ):
         self.clock, self.generators, self.generator, self.options = clock, generators, generator, options or {}
-        self.record = record
+        self.record, self.seeds = record, seeds
 
     def _generator(self, name):
         return _function(self.generators[one_of(name, self.generators, 'generator')])
 
     def generate(self,
         request:SyntheticDataRequest,
-        seeds, # approved examples
+        seeds=None, # approved examples; the service's own when `None`
         evaluation=(), # records the model will be judged by; nothing near them is made
         known=(), # rows that were proposed before; none of them is made again
     ) -> SyntheticDataset:
         "Make rows that pass the screen, up to the number wanted."
-        request = request.using(self.generator, self.options)
+        request, seeds = request.using(self.generator, self.options), self.seeds if seeds is None else seeds
         space, usable = output_space(seeds, request.labels), [s for s in seeds if last_ask(s)]
         if not usable: raise FtkitError(f'no seeds to generate from: {len(seeds)} approved examples given, {len(usable)} of them end in a user message; annotate some spans as approved first')
         rows, seen, dropped = self._collect(request, usable, space, Screen(request, space, seeds, evaluation, known))
@@ -421,6 +422,19 @@ class SyntheticDataService:
         _function(self.record)(rows)
         made.diversity = diversity(rows, seeds, space)
         return made
+
+    def describe(self) -> dict:
+        "The service as JSON, without keys."
+        if self.generators is not GENERATORS: return dict(kind='custom', name='SyntheticDataService with generators of your own')
+        options = {k: v for k,v in self.options.items() if not re.search('key|token|secret|password', k)}
+        return dict(kind='synthetic', generator=self.generator, options=options)
+
+# %% ../../nbs/26_data.synth.ipynb #cb5efc5f
+def open_synthetic(
+    about:dict, # from `describe`
+) -> SyntheticDataService:
+    "The service that a plan names."
+    return SyntheticDataService(generator=about['generator'], options=about['options'])
 
 # %% ../../nbs/26_data.synth.ipynb #f62b8ee7
 def _collect(self, request, seeds, space, screen):

@@ -6,8 +6,8 @@
 __all__ = ['TASKS', 'READ', 'DECIDES', 'LESS_IS_BETTER', 'NO_LIMIT', 'COMPARED', 'GUARDED', 'ORDER', 'SHARES', 'LAYOUT',
            'task_of', 'labels_of', 'row_key', 'sample_rows', 'prompt_for', 'room_for', 'read_labels', 'read_text',
            'read_pairs', 'fill_sheet', 'fill_retrieval', 'scored', 'figures', 'compare_rows', 'guards_of', 'advice_of',
-           'EvaluationResult', 'table_rows', 'headline', 'shown', 'text_lines', 'judged', 'conclude', 'differing',
-           'card_figures', 'base_hash', 'remembered', 'keep', 'timed', 'timed_again', 'Pair', 'open_pair',
+           'Figures', 'EvaluationResult', 'table_rows', 'headline', 'shown', 'text_lines', 'judged', 'conclude',
+           'differing', 'card_figures', 'base_hash', 'remembered', 'keep', 'timed', 'timed_again', 'Pair', 'open_pair',
            'open_embedders', 'ask_both', 'noticed', 'with_judge', 'chosen_rows', 'fitted', 'asked_of', 'evaluate',
            'evaluate_safely']
 
@@ -233,6 +233,13 @@ def advice_of(
         lines.append(f'Validation loss is {losses[1]/losses[0]-1:.0%} above training loss, a sign of overfitting: fewer epochs, a lower rank, dropout of 0.05 to 0.1, or more data.')
     return lines
 
+# %% ../../nbs/62_evals.compare.ipynb #367d7ca7
+class Figures(dict):
+    "Metrics by name, also as attributes."
+    def __getattr__(self, name):
+        if name.startswith('_'): raise AttributeError(name)
+        return self.get(name)
+
 # %% ../../nbs/62_evals.compare.ipynb #8ab9472b
 @dataclass(frozen=True)
 class _Finding:
@@ -256,9 +263,17 @@ class _Finding:
     examples:list = field(default_factory=list) # rows on which the two differ
     details:dict = field(default_factory=dict) # how it was done
 
+    def __post_init__(self):
+        for side in ('base_metrics', 'adapter_metrics'): object.__setattr__(self, side, Figures(getattr(self, side)))
+
 # %% ../../nbs/62_evals.compare.ipynb #3d401779
 class EvaluationResult(_Finding):
     "What an evaluation found; everything in it is plain JSON."
+    @property
+    def accuracy_improvement(self) -> float|None:
+        "Accuracy of the adapter minus that of the base; `None` for a task without accuracy."
+        return self.improvements.get('accuracy')
+
     def save(self, folder) -> Path:
         "Write `evaluation.json` into a folder."
         return write_json(Path(folder)/'evaluation.json', self)

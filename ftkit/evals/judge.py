@@ -6,11 +6,11 @@
 __all__ = ['TASK', 'BUSY', 'question', 'verdict', 'post', 'Judge', 'Agreement', 'agreement']
 
 # %% ../../nbs/63_evals.judge.ipynb #3159af58
-import os, re, time
+import re, time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ..core import FtkitError, clip
+from ..core import FtkitError, clip, variable
 from ..agreement import kappa
 from .stats import wilson
 
@@ -75,7 +75,7 @@ class Judge:
     def ask(self, messages) -> str:
         "One reply."
         import httpx
-        key = self.api_key or os.environ.get('OPENAI_API_KEY')
+        key = self.api_key or variable('OPENAI_API_KEY')
         if self.client is None: self.client = httpx.Client(timeout=self.timeout_s, headers={'authorization': f'Bearer {key}'} if key else {})
         reply = post(self.client, self.endpoint.rstrip('/')+'/chat/completions', dict(model=self.model, messages=messages, temperature=0, max_tokens=200))
         try: return reply['choices'][0]['message']['content'] or ''

@@ -440,6 +440,7 @@ class Trained:
     metrics:dict # train_loss, train_examples, eval_loss, ...
     lora_config:dict|None = None
     notes:tuple = () # what was decided on the way
+    machine:dict|None = None # processor, threads and versions
 
     def save(self, folder): write_json(Path(folder)/'trained.json', asdict(self))
 
