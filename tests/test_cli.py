@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ftkit.cli import app
-from ftkit.telemetry import free_port
+from ftkit.telemetry.server import free_port
 
 run = CliRunner().invoke
 
