@@ -1,5 +1,5 @@
 "Build the site from the notebooks: `python docs/build.py [--out FOLDER]`. Nothing is executed and nothing is fetched."
-import argparse, shutil, sys, time
+import argparse, json, shutil, sys, time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -22,8 +22,9 @@ def contents(index):
 
 def first_lines(path):
     "Title, line, and what a tutorial needs."
-    cells = [c.source for c in nbformat.read(path, 4).cells if c.cell_type=='markdown']
+    cells = [''.join(c['source']) for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type']=='markdown']
     title, line = cells[0].split('\n\n> ')
+    line = line.split('\n\n')[0]
     needs = next((c.split('\n\n')[0] for c in cells[1:3] if c.startswith('**You need**')), '')
     return title.removeprefix('# '), line, needs
 

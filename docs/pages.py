@@ -1,5 +1,5 @@
 "Notebook pages as Sphinx reads them: prose, examples and outputs as they stand, exported cells as signatures with tables."
-import ast, os, re
+import ast, json, os, re
 from configparser import ConfigParser
 from functools import cache
 from pathlib import Path
@@ -22,8 +22,8 @@ def slug(name):
 @cache
 def name_of(path):
     "Name of a page on the site, which is its module: `nbs/20_data/36_clean.ipynb` -> `data.clean`; a tutorial is called by its file."
-    first = nbformat.read(path, 4).cells[0].source
-    found = re.match(r'#\|\s*default_exp\s+(\S+)', first)
+    first = json.loads(path.read_text(encoding='utf-8'))['cells'][0]['source']
+    found = re.match(r'#\|\s*default_exp\s+(\S+)', ''.join(first))
     return found[1] if found else slug(path.stem)
 
 def rooms():

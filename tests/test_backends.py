@@ -361,7 +361,7 @@ def plan(**more):
 
 def place_of_the_page():
     "The place that the page of the contract writes, and the command it starts"
-    page = json.loads((Path(__file__).parent.parent/'nbs'/'50_backends.base.ipynb').read_text())
+    page = json.loads((Path(__file__).parent.parent/'nbs'/'60_jobs'/'10_jobs.ipynb').read_text())
     source, = [''.join(c['source']) for c in page['cells'] if 'class Elsewhere' in ''.join(c['source'])]
     names = dict(tempfile=tempfile, shutil=shutil, subprocess=subprocess, sys=sys, Path=Path, Job=Job, FtkitError=FtkitError, state_left=state_left)
     exec(source, names)
