@@ -70,7 +70,7 @@ def public_url(
     url, # of a database
 ) -> str:
     "The address of a database without its password."
-    return sa.make_url(url).set(password=None).render_as_string()
+    return sa.make_url(url)._replace(password=None).render_as_string()
 
 def private_url(
     public:str, # from `public_url`
