@@ -131,7 +131,7 @@ def entry(s, find, colons=5):
 def defined(source, constants=False):
     "Names that an exported cell defines at its top, methods added to a class included."
     for n in ast.parse(source).body:
-        if constants and isinstance(n, ast.Assign): yield from (t.id for t in n.targets if isinstance(t, ast.Name))
+        if isinstance(n, ast.Assign) and (constants or isinstance(n.value, ast.Name)): yield from (t.id for t in n.targets if isinstance(t, ast.Name))
         if isinstance(n, ast.ClassDef): yield n.name
         if isinstance(n, FUNCTION):
             patched = any(getattr(d, 'id', '')=='patch' for d in n.decorator_list)

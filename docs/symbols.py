@@ -105,6 +105,12 @@ def class_(node, module, notes, known):
             s.methods.append(Symbol(module, f'{node.name}.{n.targets[0].id}', 'property', n, doc=notes.get(n.lineno, '')))
     return s
 
+def is_alias(node, classes):
+    "Does a line give a class of the page a second public name?"
+    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Name): return False
+    target = node.targets[0]
+    return node.value.id in classes and isinstance(target, ast.Name) and not target.id.startswith('_')
+
 def symbols(path, module):
     "Public functions and classes of a module, in order."
     source = path.read_text(encoding='utf-8')
@@ -114,4 +120,5 @@ def symbols(path, module):
     for n in tree.body:
         if isinstance(n, ast.ClassDef) and not n.name.startswith('_'): out.append(class_(n, module, notes, known))
         if isinstance(n, FUNCTION) and not n.name.startswith('_'): out.append(function(n, module, notes))
+        if is_alias(n, known): out.append(Symbol(module, n.targets[0].id, 'class', n, doc=f'Another name for `{n.value.id}`.'))
     return out

@@ -252,9 +252,8 @@ def hash_files(
 ) -> dict: # path -> SHA-256
     "The hashes of large files, remembered as long as size, times and inode stay the same."
     store, before = _recall()
-    memo = {**before, **_hashed}
+    memo = dict(before) if store else _hashed
     hashes = {p: _remembered(p, memo, fresh) for p in files}
-    _hashed.update(memo)
     if store and memo!=before: write_json(store, memo)
     return hashes
 

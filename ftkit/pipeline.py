@@ -28,7 +28,7 @@ from .data.split import Split, certificate, split
 from .data.version import load_version, note_adapter, save_version
 from .evals.compare import EvaluationResult, card_figures, evaluate_safely, headline
 from .experiment import recorded, sources
-from .hub import upload_adapter, write_card
+from .hub import file_uri, upload_adapter, write_card
 from .models import resolve_base
 from .parcel import Parcel, pack
 from .passport import BASE, add_figures, base_shapes, pin_base
@@ -458,12 +458,12 @@ class Registered:
     name:str
     version:str
     folder:str # the registry's copy
-    adapter_uri:str|None = None # a further copy
+    adapter_uri:str|None = None # of a further copy, or of the registry's own
 
     def save(self, folder): write_json(Path(folder)/'registered.json', asdict(self))
     @classmethod
     def load(cls, folder): return cls(**read_json(Path(folder)/'registered.json'))
-    def lines(self): return f'{self.adapter_id} ({self.name} {self.version}) in {self.folder}'+(f', also at {self.adapter_uri}' if self.adapter_uri else '')
+    def lines(self): return f'{self.adapter_id} ({self.name} {self.version}) in {self.folder}'+(f', also at {self.adapter_uri}' if self.adapter_uri and not self.adapter_uri.endswith(self.folder) else '')
     def _repr_markdown_(self): return f'`{self.adapter_id}`: {self.name}, version {self.version}. It serves once `AdapterRegistry().activate_adapter({self.adapter_id!r})` is called.'
 
 # %% ../nbs/90_pipeline.ipynb #a455a44a
@@ -511,7 +511,7 @@ def register(
         config=plan.flat(), run_id=run.name, approvals=[choice.batch_id] if choice.batch_id else [], adapter_uri=uri)
     note_adapter(adapter_id, dataset.id)
     kept = registry.get_adapter(adapter_id)
-    return Registered(adapter_id, name, kept.version, kept.adapter_path, uri)
+    return Registered(adapter_id, name, kept.version, kept.adapter_path, uri or file_uri(kept.adapter_path))
 
 # %% ../nbs/90_pipeline.ipynb #3cad51f3
 @dataclass(frozen=True)
@@ -581,7 +581,8 @@ def open_run(
 ) -> Opened:
     "A new run, or an earlier one."
     if resume is None:
-        if fields.get('generate_synthetic') and not services: raise FtkitError('generate_synthetic: has no effect without synthetic_service= and approval_orchestrator=; pass both, or leave it out')
+        whole = {'multi_turn', *Method.model_fields}-{'name'} <= set(fields) # a plan's own fields, handed on: nobody asked for this one
+        if fields.get('generate_synthetic') and not services and not whole: raise FtkitError('generate_synthetic: has no effect without synthetic_service= and approval_orchestrator=; pass both, or leave it out')
         return begin(plan_of(config, fields), provider, services, policy, say)
     if config is not None: raise FtkitError('a resumed run has its own plan; leave config= out, and give only what should change, e.g. timeout=7200')
     return take_up(resume, fields, provider, services, policy, say)

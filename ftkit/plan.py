@@ -222,9 +222,10 @@ def _acts(plan, method): return plan.method.name in (method, 'auto', 'combined')
 IDLE = ( # fields, whether they act in this plan, why not
     (('modality',), lambda p: p.method.model_type=='embedding', "only for model_type='embedding'"),
     (('min_triplets', 'embedding_loss'), lambda p: p.method.model_type=='embedding', "only for model_type='embedding'"),
-    (('method', 'multi_turn', 'quantize', 'generate_synthetic'), lambda p: p.method.model_type=='llm', "only for model_type='llm'"),
+    (('method', 'multi_turn', 'generate_synthetic'), lambda p: p.method.model_type=='llm', "only for model_type='llm'"),
     (('backend_provider', 'gpu', 'gpu_count'), lambda p: p.place.backend!='local', "has no effect with backend='local'; leave it out or set backend='remote'"),
-    (('lora_r', 'lora_alpha', 'lora_dropout', 'target_modules', 'quantize'), lambda p: p.adapter.use_lora, 'has no effect with use_lora=False'),
+    (('lora_r', 'lora_alpha', 'lora_dropout', 'target_modules'), lambda p: p.adapter.use_lora, 'has no effect with use_lora=False'),
+    (('quantize',), lambda p: p.adapter.use_lora and p.method.model_type=='llm', "only with use_lora=True and model_type='llm'"),
     (('start_time', 'approval_threshold', 'annotation_names', 'policy', 'redact_names', 'test_days', 'min_turns_per_session'), lambda p: p.source is None or not p.source.dataset, 'has no effect with a stored dataset'),
     (('approval_threshold', 'annotation_names'), lambda p: p.source is None or not p.source.policy, 'has no effect beside a policy; write it into the policy'),
     (('min_turns_per_session',), lambda p: p.method.multi_turn, 'has no effect with multi_turn=False'),

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 import sqlalchemy as sa
-from .core import FtkitError, check_name, clip, content_hash, file_hash, fsync, home, html_table, now, one_of, to_json
+from .core import FtkitError, check_name, clip, content_hash, file_hash, fsync, home, html_table, now, one_of, to_json, variable
 from .database import open_engine, transaction
 from .passport import check_adapter, inventory, read_passport, tree_hash
 
@@ -165,9 +165,9 @@ class Store:
         clock=now, # replaced in tests
     ):
         self.root = Path(root) if root else home('registry')
-        self.url = str(url or os.environ.get('FTKIT_REGISTRY') or f'sqlite:///{self.root/"registry.db"}')
+        self.url = str(url or variable('FTKIT_REGISTRY') or f'sqlite:///{self.root/"registry.db"}')
         self.tenant_id = tenant_id and check_name(tenant_id, 'tenant_id')
-        self.actor, self.clock, self._pid, self._engine = actor or os.environ.get('USER') or 'unknown', clock, None, None
+        self.actor, self.clock, self._pid, self._engine = actor or variable('USER') or 'unknown', clock, None, None
 
     @property
     def engine(self):
@@ -555,7 +555,7 @@ _opened = {}
 
 def default_registry() -> AdapterRegistry:
     "The registry that the environment names, opened once."
-    where = home('registry'), os.environ.get('FTKIT_REGISTRY')
+    where = home('registry'), variable('FTKIT_REGISTRY')
     if where not in _opened: _opened[where] = AdapterRegistry()
     return _opened[where]
 

@@ -211,11 +211,10 @@ def test_the_best_step_of_a_full_training_comes_back_whole(tmp_path, bases):
 
 def test_a_full_training_in_two_steps_that_was_killed_in_its_second_ends_in_the_same_bits(tmp_path, bases):
     conf = config(**{**FULL_RUN, 'epochs': 1})
-    folder, todo = job(tmp_path, 'combined', conf, examples=SHOP[:12], pairs=PAIRS[:9])
-    todo = type(todo)(todo.method, todo.dataset, str(bases['Mixtral']), todo.max_length)
+    folder, todo = job(tmp_path, 'combined', conf, base=bases['Mixtral'], examples=SHOP[:12], pairs=PAIRS[:9])
     def ends(folder):
         torch.manual_seed(0)
-        with quiet(): run_steps(folder, todo, conf)
+        with quiet(): run_steps(todo, folder, bases['Mixtral'])
         return load_file(folder/'adapter'/'model.safetensors')
     whole, half = ends(folder), tmp_path/'killed'
     for name in ('checkpoints/step0', 'checkpoints/step1'): (half/name).mkdir(parents=True)

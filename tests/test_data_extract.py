@@ -203,9 +203,9 @@ def test_a_threshold_is_a_finite_number(value):
 def test_a_plan_takes_any_threshold_and_says_how_names_are_written(tmp_path):
     plan = lambda **more: OrchestrationConfig(**dict(dict(tenant_id='acme', project='shop', model_type='llm', agent_type='a'), **more))
     shop = FileProvider(save_telemetry(tmp_path, [span('a', answer='x'), span('b', answer='y')], STARS))
-    with pytest.raises(FtkitError, match='stars runs from 1 to 5'): asyncio.run(extract(shop, plan()))
-    assert [e.output for e in asyncio.run(extract(shop, plan(approval_threshold=4))).sets['examples']]==['y']
-    with pytest.raises(FtkitError, match=r"annotation_names: got 'tone', needed list or null; write \('tone',\)"): plan(annotation_names='tone')
+    with pytest.raises(FtkitError, match='stars runs from 1 to 5'): asyncio.run(extract(shop, plan().source))
+    assert [e.output for e in asyncio.run(extract(shop, plan(approval_threshold=4).source)).sets['examples']]==['y']
+    with pytest.raises(FtkitError, match=r"annotation_names: got 'tone', needed list or None; write \('tone',\)"): plan(annotation_names='tone')
 
 # ---- batch by batch ----
 

@@ -122,7 +122,7 @@ def test_a_page_begins_as_a_page(path):
     assert first.startswith('#| default_exp ') and second.startswith(f'# {first.split()[-1]}\n\n> ')
     assert 'nbdev_export()' in ''.join(cells(path)[-1]['source'])
 
-READS_BY_ITSELF = {'data/approval.py', 'train/run.py', 'backends/local.py', 'registry.py', 'pipeline.py'} # pages that do not go through `core.variable` yet
+READS_BY_ITSELF = set() # pages that do not go through `core.variable`
 OS_ENVIRONMENT = {'environ', 'environb', 'getenv', 'getenvb'}
 
 def environment_reads(source):
@@ -150,6 +150,6 @@ def test_the_environment_is_read_through_core(module):
 
 def test_every_variable_of_the_table_is_read_and_every_one_that_is_read_stands_in_it():
     from ftkit.core import ENVIRONMENT
-    read = set().union(*(named_variables(m.read_text()) for m in MODULES))-{'FTKIT_PARENT_PIPE'} # between our own processes; it goes with them
+    read = set().union(*(named_variables(m.read_text()) for m in MODULES))
     assert read-set(ENVIRONMENT)==set()
     assert {n for n,v in ENVIRONMENT.items() if 'ftkit' in v.read_by.split(', ')}-read==set()

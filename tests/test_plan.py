@@ -177,7 +177,7 @@ class Walk:
             write_json(copy/'run.json', {**record, 'stages': {k: v for k,v in record['stages'].items() if k!=stage}})
             result = finetune_sync(resume=str(copy), say=lambda line: None)
             registered = copy/'data'/'register'/'registered.json'
-            return bool(result.evaluation_result), result.adapter_id is None, read_json(registered)['version'] if stage and registered.exists() else None, bool(result.adapter_uri)
+            return bool(result.evaluation_result), result.adapter_id is None, read_json(registered)['version'] if stage and registered.exists() else None, 'uploaded' in str(result.adapter_uri)
         return again
 
 def fields(w):

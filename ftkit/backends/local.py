@@ -18,7 +18,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from .base import ENDED, Job, clear_results, state_left
-from ..core import FtkitError, now, write_json
+from ..core import FtkitError, now, variable, whole_environment, write_json
 from ..parcel import Parcel
 from ..plan import read_plan
 from ..track import is_held, take_lock
@@ -31,11 +31,11 @@ def child_environment(
     cpu:int, # cores the plan allows
 ) -> dict:
     "The environment of the training process, for the libraries in it."
-    allowed = int(os.environ.get('OMP_NUM_THREADS') or os.cpu_count() or 1)
+    allowed = int(variable('OMP_NUM_THREADS') or os.cpu_count() or 1)
     defaults = {'OMP_WAIT_POLICY': 'PASSIVE', **dict.fromkeys(KERNELS, '64')}
     threads = str(max(1, min(cpu, allowed)))
     decided = {'OMP_NUM_THREADS': threads, 'TOKENIZERS_PARALLELISM': 'false', 'PYTHONUNBUFFERED': '1'}
-    inherited = {name: value for name,value in os.environ.items() if name not in KEPT}
+    inherited = {name: value for name,value in whole_environment().items() if name not in KEPT}
     return {**defaults, **inherited, **decided}
 
 # %% ../../nbs/51_backends.local.ipynb #37bd897e

@@ -13,7 +13,7 @@ __all__ = ['SHOWN', 'ANSWERS', 'KINDS', 'ACTIONS', 'OUTCOMES', 'STATUSES', 'VIEW
            'open_queue', 'terminal_page', 'review', 'annotations', 'send_decisions']
 
 # %% ../../nbs/27_data.approval.ipynb #d76e2e8e
-import asyncio, json, os, sys, uuid
+import asyncio, json, sys, uuid
 from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
@@ -23,7 +23,7 @@ import sqlalchemy as sa
 
 from ..agreement import pairwise
 from ..core import (Accounting, ConversationTrajectory, FtkitError, InstructionExample, PreferencePair, Record,
-                        Triplet, as_time, check_name, clip, content_hash, html_table, home, now, one_of, plain)
+                        Triplet, as_time, check_name, clip, content_hash, html_table, home, now, one_of, plain, variable)
 from .formats import messages_of
 from ..database import open_engine, private_url, public_url, transaction
 
@@ -313,7 +313,7 @@ class _Connected:
         url:str|None=None, # sqlite:///file.db or postgresql://user@host/name; None for `FTKIT_DATABASE_URL`, else a file under home
         clock=now, # for the times that are written
     ):
-        url = url or os.environ.get('FTKIT_DATABASE_URL') or f'sqlite:///{home("approvals")/"approvals.db"}'
+        url = url or variable('FTKIT_DATABASE_URL') or f'sqlite:///{home("approvals")/"approvals.db"}'
         self.engine, self.clock = open_engine(url, 'approvals', memory=True), clock
         with self.write() as c: _meta.create_all(c)
 
@@ -554,7 +554,7 @@ def open_approval(
     about:dict, # from `describe`
 ) -> ApprovalOrchestrator:
     "The orchestrator that a plan names."
-    url = private_url(about['database'], os.environ.get('FTKIT_DATABASE_URL'))
+    url = private_url(about['database'], variable('FTKIT_DATABASE_URL'))
     return ApprovalOrchestrator(ApprovalStore(url))
 
 # %% ../../nbs/27_data.approval.ipynb #336c6483

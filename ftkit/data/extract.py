@@ -852,7 +852,7 @@ def _trajectory(session, groups, by_id, ratings, verdicts, min_turns, agent_type
     turns = [_turn(n, *t, ratings) for n,t in enumerate(told)]
     last = sorted(verdicts, key=_when)[-1:] # the newest word on the session
     first = told[0][1]
-    m = dict(session_id=session, user_id=first.user_id, agent_type=first.agent_type, system=told[0][2].system or None, tools=told[0][2].tools, time=turns[-1].timestamp or None, messages=_history(told, turns))
+    m = dict(session_id=session, user_id=first.user_id, agent_type=first.agent_type, system=told[0][2].system or None, tools=told[0][2].tools, time=plain(turns[-1].timestamp) or None, messages=_history(told, turns))
     rated = {_rated_id(span, model, ratings) for span,_,model in told}
     return ConversationTrajectory(session, turns, last[0].label if last else None, last[0].score if last else None, {k: v for k,v in m.items() if v is not None}), rated, None
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import FtkitError, collector_waits, read_json, write_json
+from ..core import FtkitError, collector_waits, read_json, variable, whole_environment, write_json
 from ..models import Model, UntilLast, best_device, best_dtype, load_base, resolve_base
 from ..parcel import OUT, Parcel, check_base, find_base, open_parcel, versions
 from ..passport import write_passport
@@ -210,7 +210,7 @@ def threads(
     "Cores to compute on: as planned, and no more than there are or `OMP_NUM_THREADS` allows."
     import torch
     here = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    n = max(1, min(cpu, here, int(os.environ.get('OMP_NUM_THREADS') or here)))
+    n = max(1, min(cpu, here, int(variable('OMP_NUM_THREADS') or here)))
     torch.set_num_threads(n)
     return n
 
@@ -238,14 +238,14 @@ def cores(
 def undisturbed():
     "Give back the environment and the random states as they were before the block."
     import torch
-    environment, states = dict(os.environ), (random.getstate(), np.random.get_state())
+    environment, states = whole_environment(), (random.getstate(), np.random.get_state())
     try:
         with torch.random.fork_rng(): yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
-        for name in os.environ.keys()-environment.keys(): del os.environ[name]
-        os.environ.update(environment)
+        for name in whole_environment().keys()-environment.keys(): del os.environ[name]
+        for name,value in environment.items(): os.environ[name] = value
 
 # %% ../../nbs/46_train.run.ipynb #f4de5cff
 def machine() -> dict:
