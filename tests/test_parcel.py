@@ -294,6 +294,16 @@ def test_another_processor_differs_by_less_than_a_hundred_thousandth(local, tmp_
     assert bits(tmp_path/'out')!=expected, 'the instructions were the same'
     assert max((here[n]-there[n]).abs().max().item() for n in here)<1e-5
 
+def test_the_number_format_of_the_plan_decides_and_is_recorded(version, tmp_path):
+    adapters = {}
+    for name in ('bfloat16', 'float32'):
+        out = tmp_path/name
+        trained = train_here(pack(out/'parcel', name, plan(number_format=name, epochs=1), version, 'sft', 128, random_base()), out, random_base())
+        assert trained.machine['number_format']==name
+        adapters[name] = load_file(out/'adapter'/'adapter_model.safetensors')
+    a, b = adapters.values()
+    assert 1e-5<max((a[n]-b[n]).abs().max().item() for n in a)<.1
+
 def state():
     "What a training could leave behind in its process"
     import datasets

@@ -105,7 +105,7 @@ class Walk:
         held = []
         trainer = SimpleNamespace(tell=None, remove_callback=lambda c: None, add_callback=held.append)
         watch(trainer, self.tmp, c.train, self.tmp)
-        numbers = lambda f: sorted(x.cell_contents for x in f.__closure__ or () if isinstance(x.cell_contents, int))
+        numbers = lambda f: sorted(str(x.cell_contents) for x in f.__closure__ or () if isinstance(x.cell_contents, (int, str)))
         return {type(h).__name__: (numbers(h.on_save), numbers(h.on_evaluate)) for h in held}
     def extracted(self, c):
         def look():
@@ -192,9 +192,9 @@ def fields(w):
         min_sft_examples=(w.chosen, dict(min_sft_examples=40)), min_dpo_pairs=(w.chosen, dict(min_dpo_pairs=10)), min_triplets=(w.chosen, dict(**search, min_triplets=5), search), method=(w.chosen, dict(method='dpo')), generate_synthetic=(w.chosen, dict(generate_synthetic=False)),
         multi_turn=(w.sessions, talk, dict(agent_type='support')), min_turns_per_session=(w.sessions, dict(**talk, min_turns_per_session=4), talk), embedding_loss=(w.loss, triplet, search), margin=(w.loss, dict(**triplet, margin=.5), triplet), quantize=(w.checked, dict(quantize=4)), test_days=(w.divided, dict(test_days=1.5)), test_set_size=(w.divided, dict(test_set_size=5)),
         base_model=(w.checked, dict(base_model='ftkit-tiny')), max_length=(lambda c: outcome(lambda: row_limit(c.method, c.train, random_base())), dict(max_length=64)), beta=(w.preferred, dict(beta=2.)),
-        **{k: (w.arguments, {k: v}) for k,v in dict(epochs=4, batch_size=2, gradient_accumulation=2, learning_rate=1e-3, warmup_ratio=.2, weight_decay=.5, seed=3, save_steps=7, eval_steps=9, logging_steps=2).items()},
+        **{k: (w.arguments, {k: v}) for k,v in dict(epochs=4, batch_size=2, gradient_accumulation=2, learning_rate=1e-3, warmup_ratio=.2, weight_decay=.5, seed=3, save_steps=7, eval_steps=9, logging_steps=2, number_format='bfloat16').items()},
         **{k: (w.adapter, {k: v}) for k,v in dict(use_lora=False, lora_r=4, lora_alpha=5, lora_dropout=.05, target_modules='all-linear').items()},
-        keep_checkpoints=(w.callbacks, dict(keep_checkpoints=9)), patience=(w.callbacks, dict(patience=8)),
+        keep_checkpoints=(w.callbacks, dict(keep_checkpoints=9)), patience=(w.callbacks, dict(patience=8)), metric_for_best_model=(w.callbacks, dict(metric_for_best_model='token_accuracy')),
         backend=(w.placed, remote), backend_provider=(w.placed, dict(**remote, backend_provider='ray'), remote), gpu=('refused', dict(gpu='H100')), gpu_count=('refused', dict(gpu_count=2)),
         cpu=(lambda c: child_environment(c.cpu)['OMP_NUM_THREADS'], dict(cpu=1), dict(cpu=2)), memory=(lambda c: outcome(lambda: fits(3000, c.memory, c.batch_size)), dict(memory=1000)), timeout=(w.waited, dict(timeout=1), dict(timeout=2)),
         output_dir=(w.folder, dict(output_dir=str(w.tmp/'elsewhere'))), evaluate_after_training=(w.resumed('evaluate'), dict(evaluate_after_training=False)), enable_registry=(w.resumed(''), dict(enable_registry=False)),
@@ -256,3 +256,17 @@ def test_sections_and_flat_names_are_one_plan():
     nested = Plan(source=dict(tenant_id='acme', project='shop', agent_type='routing'), method=dict(model_type='llm'), train=dict(epochs=5))
     assert nested==plan(epochs=5) and nested.epochs==nested.train.epochs==5
     assert 'train.epoch: there is no such field; did you mean epochs?' in refused(train=dict(epoch=5))
+
+# --- what is best
+
+@pytest.mark.parametrize('more, field', [
+    (dict(method='sft', metric_for_best_model='reward_accuracy'), 'reward_accuracy'),
+    (dict(method='dpo', metric_for_best_model='eval_token_accuracy'), 'token_accuracy'),
+    (dict(method='ranking', metric_for_best_model='reward_margin'), 'reward_margin'),
+    (dict(model_type='embedding', agent_type=None, modality='text', metric_for_best_model='token_accuracy'), 'token_accuracy')])
+def test_a_metric_that_the_method_does_not_measure_is_named_before_the_run(more, field):
+    with pytest.raises(FtkitError, match='metric_for_best_model: is not measured by this method'): plan(**more)
+
+def test_a_metric_is_written_as_the_libraries_write_it_or_plainly():
+    assert plan(metric_for_best_model='eval_loss').train.metric_for_best_model=='loss'
+    with pytest.raises(FtkitError, match='metric_for_best_model'): plan(metric_for_best_model='bleu')

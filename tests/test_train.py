@@ -85,6 +85,17 @@ def test_early_stopping_keeps_the_best_weights_also_when_it_was_killed_on_the_wa
     again, resumed = trained(train_sft_rows, SHOP, tmp_path/'killed', conf, validation=wrong)
     assert all(resumed[k]==result[k] for k in ('steps', 'best_step', 'eval_loss')) and all(torch.equal(final[n], again[n]) for n in final)
 
+@pytest.mark.parametrize('method, metric, rows, held, rate', [
+    (train_sft_rows, 'token_accuracy', SHOP, SHOP[:6], .03),
+    (train_dpo_rows, 'reward_accuracy', PAIRS, PAIRS[:6], .001)])
+def test_the_metric_of_the_plan_says_which_step_is_the_best(tmp_path, method, metric, rows, held, rate):
+    conf = config(epochs=6, patience=40, learning_rate=rate, eval_steps=2, logging_steps=1, metric_for_best_model=metric)
+    _, result = trained(method, rows, tmp_path, conf, validation=held)
+    seen = [m for m in read_metrics(tmp_path) if m.get(f'eval_{metric}') is not None]
+    best = max(seen, key=lambda m: m[f'eval_{metric}'])
+    assert len(seen)>3 and result['best_step']==best['step'] and result[f'eval_{metric}']==best[f'eval_{metric}']
+    assert best['step']!=min(seen, key=lambda m: m['eval_loss'])['step'], 'the loss would have said the same'
+
 def poisoned(at, spoil):
     "What comes out of the model is spoiled at one step"
     def train(model, *args):

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['ATTENTION', 'RENAMED', 'SEAL', 'ASIDE', 'START', 'linear_names', 'targets', 'with_lora', 'parameter_counts',
-           'measured', 'peak_mb', 'count_tokens', 'Progress', 'metrics_log', 'Diverged', 'stop_at_nan', 'stop_early',
-           'contents', 'seal', 'broken', 'checkpoints', 'newest_whole', 'prune', 'put', 'sweep', 'keep_checkpoints',
-           'refuse_names', 'saved_names', 'restore', 'load_weights', 'DiskFull', 'checkpoint_bytes', 'check_room',
-           'disk_full', 'precision', 'schedule', 'trainer_arguments', 'Trained', 'forward_s', 'forecast',
-           'smaller_batch', 'keep_start', 'back_to_start', 'watch', 'attempt', 'begin_smaller', 'fit', 'summary',
-           'saving', 'save_adapter']
+           'measured', 'peak_mb', 'count_tokens', 'Progress', 'metrics_log', 'Diverged', 'stop_at_nan', 'validated',
+           'is_better', 'stop_early', 'contents', 'seal', 'broken', 'checkpoints', 'newest_whole', 'prune', 'put',
+           'sweep', 'keep_checkpoints', 'refuse_names', 'saved_names', 'restore', 'load_weights', 'DiskFull',
+           'checkpoint_bytes', 'check_room', 'disk_full', 'number_format', 'precision', 'schedule', 'trainer_arguments',
+           'Trained', 'forward_s', 'forecast', 'smaller_batch', 'keep_start', 'back_to_start', 'watch', 'attempt',
+           'begin_smaller', 'fit', 'summary', 'saving', 'save_adapter']
 
 # %% ../../nbs/40_train.base.ipynb #48e8f0ab
 import errno, math, os, shutil, time, warnings
@@ -104,7 +104,7 @@ def count_tokens(
 class Progress:
     "What a training remembers from checkpoint to checkpoint."
     tokens:int = 0 # that went through the model
-    best:float|None = None # lowest validation loss
+    best:float|None = None # best validation measurement
     best_step:int|None = None # where it was
     waited:int = 0 # validations since then
 
@@ -159,19 +159,39 @@ def stop_at_nan(): # a transformers callback
                 if not math.isfinite((logs or {}).get(k, 0.)): raise Diverged(f'{k} is {logs[k]} at step {state.global_step}; lower learning_rate ({args.learning_rate:g}). The last checkpoint is good')
     return StopAtNaN()
 
+# %% ../../nbs/40_train.base.ipynb #eb54208b
+def validated(
+    state, # of a trainer, whose last line of the log is the validation
+    metrics:dict, # of the validation, as the trainer gives them
+    metric:str, # loss, token_accuracy, reward_accuracy or reward_margin
+) -> float|None:
+    "What a validation measured; its loss where it does not measure the metric."
+    last = (getattr(state, 'log_history', None) or [{}])[-1]
+    seen = measured({**last, **(metrics or {})})
+    return seen.get(f'eval_{metric}', seen.get('eval_loss'))
+
+def is_better(
+    found:float, # of this validation
+    best:float, # of the best one so far
+    metric:str, # as `validated` takes it
+) -> bool:
+    "Losses are better when lower, everything else when higher."
+    return found<best if metric=='loss' else found>best
+
 # %% ../../nbs/40_train.base.ipynb #f049b461
 def stop_early(
     patience:int, # validations without improvement
     progress:Progress, # remembers the best one
+    metric:str='loss', # what improves; a step that does not measure it goes by the loss
 ): # a transformers callback
-    "Stop when validation loss stops improving, and save at every improvement."
+    "Stop when validation stops improving, and save at every improvement."
     class StopEarly(remembering(progress)):
         def on_evaluate(self, args, state, control, metrics=None, **kw):
-            loss = (metrics or {}).get('eval_loss')
-            if loss is None: return
+            found = validated(state, metrics, metric)
+            if found is None: return
             progress.waited += 1
-            if progress.best is None or loss<progress.best:
-                progress.best, progress.best_step, progress.waited = loss, state.global_step, 0
+            if progress.best is None or is_better(found, progress.best, metric):
+                progress.best, progress.best_step, progress.waited = found, state.global_step, 0
                 control.should_save = True
             if progress.waited>=patience: control.should_training_stop = True
     return StopEarly()
@@ -420,12 +440,27 @@ def disk_full(
         error = error.__cause__ or error.__context__
     return False
 
-# %% ../../nbs/40_train.base.ipynb #a275e432
-def precision() -> dict:
-    "Arguments for number format and device, by capability."
+# %% ../../nbs/40_train.base.ipynb #c9f9becc
+def number_format(
+    asked:str|None, # the plan's; the one this machine is faster in when `None`
+    device:str|None=None, # as `best_device` names it, which it is when `None`
+) -> str: # 'bfloat16' or 'float32'
+    "The number format the steps are computed in; raises where the device has no such format."
     from ftkit.models import best_device, best_dtype
+    device = device or best_device()
+    fastest = best_dtype(device)
+    if asked=='bfloat16' and fastest!=asked and device!='cpu':
+        raise FtkitError(f"number_format='bfloat16': this device ({device}) does not compute in it; leave number_format out or give 'float32'")
+    return asked or fastest
+
+# %% ../../nbs/40_train.base.ipynb #a275e432
+def precision(
+    asked:str|None=None, # the plan's number format
+) -> dict:
+    "Arguments for number format and device, by capability."
+    from ftkit.models import best_device
     device = best_device()
-    return dict(bf16=best_dtype(device)=='bfloat16', use_cpu=device=='cpu', gradient_checkpointing=False)
+    return dict(bf16=number_format(asked)=='bfloat16', use_cpu=device=='cpu', gradient_checkpointing=False)
 
 # %% ../../nbs/40_train.base.ipynb #8dffeafe
 def schedule(
@@ -451,7 +486,7 @@ def trainer_arguments(
         gradient_accumulation_steps=train.gradient_accumulation, num_train_epochs=train.epochs, learning_rate=train.learning_rate, weight_decay=train.weight_decay,
         warmup_steps=train.warmup_ratio, seed=train.seed, data_seed=train.seed, logging_steps=train.logging_steps, logging_first_step=True, logging_nan_inf_filter=False,
         report_to='none', disable_tqdm=True, remove_unused_columns=False, dataloader_pin_memory=False, save_only_model=False, restore_callback_states_from_checkpoint=True,
-        **schedule(train, n_train, n_eval), **precision())
+        **schedule(train, n_train, n_eval), **precision(train.number_format))
 
 # %% ../../nbs/40_train.base.ipynb #5eefe723
 @dataclass(frozen=True)
@@ -556,7 +591,7 @@ def watch(
     if not hasattr(trainer, 'tell'): raise FtkitError(f'a {type(trainer).__name__} does not tell its callbacks of every loss; make its class with `own_trainer`')
     progress = Progress()
     for c in (PrinterCallback, ProgressCallback): trainer.remove_callback(c)
-    callbacks = (metrics_log(folder, progress), stop_at_nan(), stop_early(train.patience, progress), keep_checkpoints(store, train.keep_checkpoints, lambda: progress.best_step))
+    callbacks = (metrics_log(folder, progress), stop_at_nan(), stop_early(train.patience, progress, train.metric_for_best_model), keep_checkpoints(store, train.keep_checkpoints, lambda: progress.best_step))
     for c in callbacks: trainer.add_callback(c)
     return progress
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from ..core import FtkitError, collector_waits, read_json, variable, whole_environment, write_json
-from ..models import Model, UntilLast, best_device, best_dtype, load_base, resolve_base
+from ..models import Model, UntilLast, best_dtype, load_base, resolve_base
 from ..parcel import OUT, Parcel, check_base, find_base, open_parcel, versions
 from ..passport import write_passport
 from ..plan import Method, Place, Train, advice, fits, memory_mb
-from .base import Trained, broken, parameter_counts, quiet, restore, save_adapter, saving, seal, with_lora
+from .base import Trained, broken, number_format, parameter_counts, quiet, restore, save_adapter, saving, seal, with_lora
 from .embedding import open_embedder
 from .preflight import length_notes
 
@@ -173,6 +173,7 @@ def run_steps(
 ) -> Trained:
     "Train every step of the parcel's method and write the adapter."
     out, steps, plan = Path(out), METHODS[parcel.method], parcel.plan
+    number_format(plan.train.number_format)
     model, tokenizer, how, notes = open_model(parcel, base)
     needed, metrics = check_memory(model, plan.train, plan.place, parcel.max_length), {}
     for n,(kind,function) in enumerate(steps):
@@ -199,7 +200,7 @@ def _written(parcel, out, base, tokenizer, model, how, metrics, notes):
     path = save_adapter(model, tokenizer, out, vouch)
     lora = getattr(model, 'transformers_model', model).peft_config['default'].to_dict() if how=='lora' else None
     shown = {k: lora[k] for k in ('r', 'lora_alpha', 'lora_dropout', 'target_modules')} if lora else None
-    return Trained(parcel.method, path.name, how, metrics, shown, (*notes, *other_versions(parcel)), machine())
+    return Trained(parcel.method, path.name, how, metrics, shown, (*notes, *other_versions(parcel)), machine(plan.train.number_format))
 
 # %% ../../nbs/46_train.run.ipynb #a8b272ef
 MISTAKE, CRASH = 3, 1 # exit codes
@@ -248,13 +249,15 @@ def undisturbed():
         for name,value in environment.items(): os.environ[name] = value
 
 # %% ../../nbs/46_train.run.ipynb #f4de5cff
-def machine() -> dict:
+def machine(
+    asked:str|None=None, # the plan's number format
+) -> dict:
     "What the last bits of a training depend on."
     import torch
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
     processor = known.get('cpu_name') or platform.processor() or platform.machine()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return dict(processor=processor, gpu=gpu, number_format=best_dtype(best_device()), threads=torch.get_num_threads(), versions=versions())
+    return dict(processor=processor, gpu=gpu, number_format=number_format(asked), threads=torch.get_num_threads(), versions=versions())
 
 def other_versions(
     parcel:Parcel,
