@@ -399,6 +399,7 @@ def restore(
     with quiet(): _load_lora(network, folder) if hasattr(network, 'peft_config') else _load_network(network, folder)
     if network is not model: _load_modules(model, folder)
 
+# %% ../../nbs/40_train.base.ipynb #ce1f6228
 def load_weights(
     model, # being trained
     checkpoint, # a whole checkpoint of it
