@@ -15,11 +15,11 @@ from reading import sample, server_cpu
 def precision(a, report):
     "A training step in either number format."
     import torch
-    from ftkit.models import best_dtype, load_base
-    from ftkit.plan import OrchestrationConfig
-    from ftkit.shared import forgetful
-    from ftkit.tiny import tiny_base
-    from ftkit.train.base import with_lora
+    from ftkit.model.load import best_dtype, load_base
+    from ftkit.plans.plan import OrchestrationConfig
+    from ftkit.model.tree import forgetful
+    from ftkit.model.tiny import tiny_base
+    from ftkit.train.lora import with_lora
     torch.manual_seed(0)
     config = OrchestrationConfig(tenant_id='benchmark', project='machine', model_type='llm', agent_type='any', target_modules='all-linear')
     model, _ = with_lora(load_base(tiny_base(), dtype='float32', device='cpu').model, config.adapter)
@@ -36,7 +36,8 @@ def precision(a, report):
 
 def sending(a, report):
     "Spans into an embedded Phoenix, on one core and on all."
-    from ftkit.telemetry import phoenix, send
+    from ftkit.telemetry.sending import send
+    from ftkit.telemetry.server import phoenix
     if len(os.sched_getaffinity(0))<2: return print('sending: one core is all there is, so there is nothing to choose')
     with phoenix(timeout_s=300) as server:
         pid, seconds, n = server.child.pid, dict(one=[], all=[]), 0

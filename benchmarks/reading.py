@@ -25,7 +25,7 @@ TEMPLATE = 'Answer as the shop does: say what is known about the order, ask for 
 def sample(seeds, key):
     "Spans of the shop and what was said about them."
     from ftkit import samples
-    from ftkit.spans import renewed
+    from ftkit.telemetry.spans import renewed
     spans, notes = [], []
     for seed in range(seeds):
         s, a = renewed(*samples.telemetry(seed=seed), key=f'{key}-{seed}')
@@ -36,7 +36,8 @@ def sample(seeds, key):
 
 def seed_store(folder, seeds=3):
     "A Phoenix's folder with a few thousand spans, sent as any client sends them."
-    from ftkit.telemetry import phoenix, send
+    from ftkit.telemetry.sending import send
+    from ftkit.telemetry.server import phoenix
     if (folder/'phoenix.db').exists(): return folder
     making = folder.with_name(folder.name+'.part')
     shutil.rmtree(making, ignore_errors=True)
@@ -109,8 +110,8 @@ def same_content(provider):
 
 
 def providers(folder, endpoint=None):
-    from ftkit.phoenixdb import PhoenixDatabaseProvider
-    from ftkit.telemetry import PhoenixProvider
+    from ftkit.telemetry.phoenixdb import PhoenixDatabaseProvider
+    from ftkit.telemetry.http import PhoenixProvider
     return PhoenixDatabaseProvider(folder/'phoenix.db', 'benchmark', PROJECT), endpoint and PhoenixProvider('benchmark', PROJECT, endpoint, timeout_s=600)
 
 
@@ -148,7 +149,7 @@ def server_cpu(pid):
 
 def served_store(a, n):
     "Phoenix on a copy of a store, which a benchmark may add to."
-    from ftkit.telemetry import phoenix
+    from ftkit.telemetry.server import phoenix
     place = Path(tempfile.mkdtemp(prefix='ftkit-benchmark-', dir=a.stores))
     shutil.copy(store(a.stores, n)/'phoenix.db', place/'phoenix.db')
     server = phoenix(working_dir=place, timeout_s=300)
@@ -160,7 +161,7 @@ def bare(file):
     "The least that a reader in Python does: fetch the rows of both tables, read JSON and times, make records. No project, no odd shapes, no sessions, no marks."
     import orjson
     from datetime import datetime
-    from ftkit.spans import Annotation, Span
+    from ftkit.telemetry.spans import Annotation, Span
     when = lambda text: datetime.fromisoformat(text+'+00:00')
     db = sqlite3.connect(f'file:{file}?mode=ro', uri=True)
     try:
@@ -209,7 +210,7 @@ def stop(server, place):
 
 def second(a, report, server, place):
     "A pull, one percent more spans and annotations, and a pull from the mark."
-    from ftkit.telemetry import send
+    from ftkit.telemetry.sending import send
     took, got, n = dict(first=[], second=[]), [], a.spans//100
     for i in range(a.rounds):
         database, _ = providers(place)

@@ -24,7 +24,7 @@ def asked(n, system, user=40, labels=16, seed=0):
 def generated(model, prompts, tokens):
     "One batch of greedy answers, as transformers gives them."
     import torch
-    from ftkit.models import padded, to_ids
+    from ftkit.model.prompt import padded, to_ids
     ids, mask, _ = padded([to_ids(model.tokenizer, p) for p in prompts], 0)
     with torch.no_grad(): return model.model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False, pad_token_id=0)
 
@@ -32,7 +32,9 @@ def generated(model, prompts, tokens):
 def labels(a, report):
     "`score_labels` against what it replaces."
     import numpy as np
-    from ftkit.models import answer_ids, load_base, quietly, score_labels
+    from ftkit.model.load import load_base, quietly
+    from ftkit.model.prompt import answer_ids
+    from ftkit.model.score import score_labels
     model = load_base(smol(a.layers), dtype='float32')
     prompts, names = asked(a.items, a.system)
     room = max(len(answer_ids(model.tokenizer, prompts[0], l)) for l in names)
@@ -59,7 +61,7 @@ def labels(a, report):
 def adapters(folder, place, n=2):
     "Adapters that do something, as training would leave them."
     import torch
-    from ftkit.passport import write_passport
+    from ftkit.model.passport import write_passport
     from ftkit.train.base import save_adapter
     made = []
     for seed in range(n):
@@ -74,13 +76,13 @@ def adapters(folder, place, n=2):
 
 
 def rows(n, system):
-    from ftkit.core import InstructionExample
+    from ftkit.records import InstructionExample
     prompts, names = asked(n, system)
     return [InstructionExample(p[0]['content'], p[1]['content'], names[i%len(names)], {'messages': p}) for i,p in enumerate(prompts)]
 
 
 def evaluated(folder, adapter, records, forget=False):
-    from ftkit.core import home
+    from ftkit.disk import home
     from ftkit.evals.compare import evaluate
     if forget: shutil.rmtree(home('evaluations'), ignore_errors=True)
     return evaluate(folder, adapter, records, task='labels', test_size=len(records), certificate=None)
@@ -89,8 +91,8 @@ def evaluated(folder, adapter, records, forget=False):
 def peak_of(what, layers, n, system, adapter=None):
     "Megabytes that an evaluation, or asking the base alone the same, adds to a process that has its libraries."
     import torch
-    from ftkit.evals.compare import fill_sheet, labels_of
-    from ftkit.models import load
+    from ftkit.evals.sheet import fill_sheet, labels_of
+    from ftkit.model.load import load
     import peft, scipy.stats, transformers # noqa: F401, E401
     torch.set_num_threads(1)
     records, folder = rows(n, system), smol(layers)

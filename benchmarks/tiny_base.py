@@ -10,8 +10,10 @@ from pathlib import Path
 
 import torch
 
-from ftkit.core import FtkitError, file_hash, read_jsonl, write_json
-from ftkit.models import Model, score_labels
+from ftkit.core import FtkitError, file_hash
+from ftkit.disk import read_jsonl, write_json
+from ftkit.model.load import Model
+from ftkit.model.score import score_labels
 
 HERE = Path(__file__).resolve().parent
 DATA = Path(os.environ.get('FTKIT_DATA', HERE.parent.parent/'shared/data'))/'clinc150'
@@ -100,7 +102,7 @@ def lora(model, r=16):
 
 def base(folder, untrained=False):
     from transformers import AutoConfig, AutoModelForCausalLM
-    from ftkit.tiny import random_model
+    from ftkit.model.tiny import random_model
     return random_model(AutoConfig.from_pretrained(folder)) if untrained else AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
@@ -118,7 +120,7 @@ def main():
     ap.add_argument('--out', default=str(HERE/'results/tiny_base.json'))
     a = ap.parse_args()
     from transformers import AutoTokenizer
-    from ftkit.tiny import tiny_base
+    from ftkit.model.tiny import tiny_base
     torch.set_num_threads(a.threads)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     folder = a.model or tiny_base()

@@ -21,8 +21,8 @@ def smol(layers):
     "A folder with SmolLM-135M's configuration, at this depth, with random weights and the shipped tokenizer; one layer is a toy to try the programs with."
     width, heads, vocab = (96, 3, 4096) if layers==1 else (576, 9, 49152)
     from transformers import AutoTokenizer, LlamaConfig
-    from ftkit.core import atomic_dir, home
-    from ftkit.tiny import random_model, tiny_base
+    from ftkit.disk import atomic_dir, home
+    from ftkit.model.tiny import random_model, tiny_base
     path = home('models')/f'benchmark-{layers}x{width}-{vocab}'
     if path.exists(): return path
     config = LlamaConfig(vocab_size=vocab, hidden_size=width, intermediate_size=width*8//3, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=heads//3,
@@ -36,7 +36,7 @@ def smol(layers):
 @cache
 def tokenizer():
     from transformers import AutoTokenizer
-    from ftkit.tiny import tiny_base
+    from ftkit.model.tiny import tiny_base
     return AutoTokenizer.from_pretrained(tiny_base())
 
 
@@ -49,7 +49,7 @@ def text(rng, tokens):
 
 def examples(n, system=256, user=28, answer=3, seed=0):
     "Rows with one system prompt of this many tokens (none when 0), and a question and an answer of their own."
-    from ftkit.core import InstructionExample
+    from ftkit.records import InstructionExample
     rng = random.Random(seed)
     frame = 5 # tokens of the template around a message
     start = [dict(role='system', content=text(rng, system-frame))] if system else []
@@ -62,7 +62,7 @@ def examples(n, system=256, user=28, answer=3, seed=0):
 
 def pairs(n, prompt=240, answer=16, seed=0):
     "Preferences: a prompt of their own, and two answers."
-    from ftkit.core import PreferencePair
+    from ftkit.records import PreferencePair
     rng, rows = random.Random(seed), []
     for _ in range(n):
         q = text(rng, prompt-12)
@@ -71,15 +71,15 @@ def pairs(n, prompt=240, answer=16, seed=0):
 
 
 def plan(batch=8, epochs=1, **more):
-    from ftkit.plan import OrchestrationConfig
+    from ftkit.plans.plan import OrchestrationConfig
     return OrchestrationConfig(tenant_id='benchmark', project='benchmark', model_type='llm', agent_type='benchmark', batch_size=batch, epochs=epochs, cpu=1, memory=10**6, **more)
 
 
 def fresh(folder):
     "The model with a new adapter."
     import torch
-    from ftkit.models import load_base
-    from ftkit.train.base import with_lora
+    from ftkit.model.load import load_base
+    from ftkit.train.lora import with_lora
     torch.manual_seed(0)
     return with_lora(load_base(folder, dtype='float32', device='cpu').model, plan().adapter)[0]
 
@@ -131,7 +131,7 @@ def our_sft_trainer(model, records, batch=8, worth=.8, random_batches=False, **m
     "The trainer that `train_sft_rows` makes; with `worth=0` every row by itself, or with TRL's random batches."
     import torch
     from trl import SFTConfig
-    from ftkit.shared import IGNORED, collate, share
+    from ftkit.model.tree import IGNORED, collate, share
     from ftkit.train import sft
     from ftkit.train.base import trainer_arguments
     rows = sft.sft_rows(records, tokenizer())
@@ -155,7 +155,7 @@ def our_dpo_trainer(model, records, batch=8, **more):
 
 def train(side, kind, folder, records, batch=8, whole=None, model=None):
     "Train once; the seconds of the trainer's loop. Sides: trl, ftkit, alone (ftkit's trainer without trees), random (the same in random batches)."
-    from ftkit.models import quietly
+    from ftkit.model.load import quietly
     from ftkit.train import dpo, sft
     timer, model, where = clock(), model or fresh(folder), place()
     began = m.now()
@@ -196,7 +196,7 @@ def equality(kind, folder, records, within=1e-5):
 
 def tokens_of(records, batch=8):
     "Tokens that a batch puts through the model: TRL's padded rows, and one tree; and the share that is prompt."
-    from ftkit.shared import share
+    from ftkit.model.tree import share
     from ftkit.train.sft import sft_rows
     rows = sft_rows(records[:batch], tokenizer())
     trees = share([(r.input_ids, r.labels) for r in rows])
@@ -282,7 +282,7 @@ def lengths(a, report):
     folder = smol(a.few)
     off = equality('sft', folder, records[:4])
     took = race('sft', folder, records, a, sides=('random', 'ftkit'))
-    from ftkit.shared import share
+    from ftkit.model.tree import share
     from ftkit.train.sft import alike, sft_rows
     size = [len(r) for r in sft_rows(records, tokenizer())]
     order, rows = dict(random=random.Random(0).sample(range(a.mixed), a.mixed), ftkit=list(alike(size, 8, 0))), sft_rows(records, tokenizer())
@@ -319,7 +319,7 @@ def dpo_curve(a, report):
 def peak_of_rows(n):
     "Megabytes that a run on this many rows adds, and those of the whole process at most."
     import torch
-    from ftkit.tiny import tiny_base
+    from ftkit.model.tiny import tiny_base
     torch.set_num_threads(1)
     records, model = examples(n), fresh(tiny_base())
     train('ftkit', 'sft', tiny_base(), records[:8]) # what is loaded and kept once
@@ -328,8 +328,8 @@ def peak_of_rows(n):
 
 def growth(a, report):
     "Time and memory against the number of rows, with the model that ships."
-    from ftkit.backends.local import KERNELS, child_environment
-    from ftkit.tiny import tiny_base
+    from ftkit.jobs.local import KERNELS, child_environment
+    from ftkit.model.tiny import tiny_base
     records, told = examples(max(a.sizes)), child_environment(1) # as every training process is told
     train('ftkit', 'sft', tiny_base(), records[:8])
     took = m.in_turn({n: (lambda n=n: train('ftkit', 'sft', tiny_base(), records[:n])) for n in a.sizes}, a.rounds, warm=0)

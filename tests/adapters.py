@@ -2,7 +2,7 @@
 from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
-from ftkit.core import write_json
+from ftkit.disk import write_json
 
 TARGETS = [f'model.layers.{i}.self_attn.{p}_proj' for i in range(2) for p in 'qv']
 

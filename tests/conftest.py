@@ -52,5 +52,5 @@ def fresh_home(tmp_path, monkeypatch):
 @pytest.fixture(scope='session')
 def phoenix_server():
     "One real Phoenix, started by the first test that asks for it; use a project and ids of your own: `renewed(spans, notes, key=project)`"
-    from ftkit.telemetry import phoenix
+    from ftkit.telemetry.server import phoenix
     with phoenix(timeout_s=300) as server: yield server # a busy machine takes its time

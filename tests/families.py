@@ -6,7 +6,7 @@ from pathlib import Path
 import trl
 from transformers import AutoTokenizer
 
-from ftkit.tiny import WEIGHTS
+from ftkit.model.tiny import WEIGHTS
 
 TEMPLATES = Path(trl.__file__).parent/'chat_templates'
 CHATML, THINK = ('<|im_start|>',), ('<|im_start|>', '<think>', '</think>')

@@ -7,13 +7,15 @@ os.environ['CUDA_VISIBLE_DEVICES'] = '' # a fork cannot go on with another proce
 
 import torch
 
-from ftkit.core import InstructionExample, as_time
-from ftkit.models import load_base
-from ftkit.plan import OrchestrationConfig
-from ftkit.tiny import random_base
-from ftkit.track import read_metrics
+from ftkit.core import as_time
+from ftkit.records import InstructionExample
+from ftkit.model.load import load_base
+from ftkit.plans.plan import OrchestrationConfig
+from ftkit.model.tiny import random_base
+from ftkit.runs.metrics import read_metrics
 from ftkit.train import base as floor
-from ftkit.train.base import newest_whole, with_lora
+from ftkit.train.checkpoints import newest_whole
+from ftkit.train.lora import with_lora
 from ftkit.train.sft import train_sft_rows
 
 torch.set_num_threads(1)

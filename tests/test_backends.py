@@ -6,15 +6,22 @@ from types import SimpleNamespace
 
 import pytest
 
-from ftkit.backends.base import ENDED, PLACES, STATES, Job, WaitingForJob, current_job, open_place, outcome, place_of, state_left, submit, wait
-from ftkit.backends.local import LocalPlace, group_of, read_log, wait_until
-from ftkit.backends.training import LocalTrainingBackend, TrainingBackend, open_training
-from ftkit.core import FtkitError, InstructionDataset, InstructionExample, read_json, write_json
-from ftkit.data.split import Split, certificate
+from ftkit.jobs.job import (
+    ENDED, PLACES, STATES, Job, WaitingForJob, current_job, open_place, outcome, place_of, state_left,
+    submit, wait)
+from ftkit.jobs.local import LocalPlace, group_of, read_log, wait_until
+from ftkit.jobs.training import LocalTrainingBackend, TrainingBackend, open_training
+from ftkit.core import FtkitError
+from ftkit.disk import read_json, write_json
+from ftkit.records import InstructionDataset, InstructionExample
+from ftkit.data.certificate import certificate
+from ftkit.data.split import Split
 from ftkit.data.version import save_version
-from ftkit.plan import Plan
-from ftkit.tiny import random_base
-from ftkit.track import Run, being_worked_on, is_held, take_lock
+from ftkit.plans.plan import Plan
+from ftkit.model.tiny import random_base
+from ftkit.runs.lines import is_held, take_lock
+from ftkit.runs.run import Run
+from ftkit.runs.watch import being_worked_on
 
 DOOR = '''
 import argparse, json, os, pathlib, signal, subprocess, sys, threading, time
@@ -87,7 +94,7 @@ STATUS = 'import sys; from ftkit.backends.base import Job; print(Job.load(sys.ar
 SUBMIT = '''
 import os, pathlib, signal, sys
 from types import SimpleNamespace
-from ftkit.backends.local import LocalPlace
+from ftkit.jobs.local import LocalPlace
 run, detached, end = pathlib.Path(sys.argv[1]), sys.argv[2]=='detached', sys.argv[3]
 plan = SimpleNamespace(place=SimpleNamespace(cpu=1, timeout=60))
 job = LocalPlace('small_door').submit(SimpleNamespace(folder=run/'parcel', plan=plan), run, detached)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.phoenixdb import PhoenixDatabaseProvider
-from ftkit.telemetry import send
+from ftkit.telemetry.phoenixdb import PhoenixDatabaseProvider
+from ftkit.telemetry.sending import send
 
 ROOT = Path(__file__).parent.parent
 QUICK = {'training': ['sft'], 'scoring': ['labels']} # the rest with FTKIT_FULL=1

@@ -9,10 +9,16 @@ from sentence_transformers.sentence_transformer.modules import Dense
 from test_methods import base_of, cut as cut_run, embedding_config, job, logits, same, tuned, weights
 from test_train import PAIRS, SHOP, config, trained
 
-from ftkit.core import FtkitError, read_json, write_json
-from ftkit.models import embed, load, load_base, load_embedder
-from ftkit.tiny import random_base
-from ftkit.train.base import ASIDE, SEAL, START, back_to_start, broken, checkpoints, keep_start, load_weights, newest_whole, prune, put, quiet, restore, seal, sweep, with_lora
+from ftkit.core import FtkitError
+from ftkit.disk import read_json, write_json
+from ftkit.model.embed import embed, load_embedder
+from ftkit.model.load import load, load_base
+from ftkit.model.tiny import random_base
+from ftkit.model.load import quietly as quiet
+from ftkit.train.base import START, back_to_start, keep_start
+from ftkit.train.checkpoints import (ASIDE, SEAL, broken, checkpoints, load_weights, newest_whole, prune, put, seal, sweep)
+from ftkit.train.lora import with_lora
+from ftkit.train.restore import restore
 from ftkit.train.embedding import open_embedder
 from ftkit.train.run import _finished, run_steps
 from ftkit.train.sft import train_sft_rows

@@ -5,13 +5,14 @@ import pytest
 from typer.testing import CliRunner
 
 from ftkit.cli import app
-from ftkit.core import read_json
+from ftkit.disk import read_json
 from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore
 from ftkit.data.synth import SyntheticDataService
 from ftkit.pipeline import finetune_sync
-from ftkit.samples import telemetry
-from ftkit.telemetry import FileProvider, free_port, save_telemetry
-from ftkit.tiny import random_base
+from ftkit.telemetry.samples import telemetry
+from ftkit.telemetry.files import FileProvider, save_telemetry
+from ftkit.telemetry.server import free_port
+from ftkit.model.tiny import random_base
 
 run = CliRunner().invoke
 

@@ -3,8 +3,12 @@ import json, signal, subprocess, sys
 
 import pytest
 
-from ftkit.core import (Accounting, ConversationTrajectory, ConversationTurn, FtkitError, InstructionDataset, InstructionExample, TrajectoryDataset,
-    as_time, atomic_dir, atomic_file, check_name, content_hash, html_table, read_json, read_jsonl, to_json, write_json, write_jsonl)
+from ftkit.core import Accounting, FtkitError, as_time, check_name, content_hash, to_json
+from ftkit.disk import atomic_dir, atomic_file, read_json, read_jsonl, write_json, write_jsonl
+from ftkit.display import html_table
+from ftkit.records import (
+    ConversationTrajectory, ConversationTurn, InstructionDataset, InstructionExample,
+    TrajectoryDataset)
 
 @pytest.mark.parametrize('name', ['', '.', '..', 'a..b', '../x', '/abs', 'a/b', 'a\\b', 'A', 'ä', 'a\x00', 'x'*65, 'a.', ' a', 'a b', None, 5, 'con\n'])
 def test_hostile_names_are_refused(name):

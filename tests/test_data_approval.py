@@ -6,11 +6,14 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ftkit.core import ConversationTrajectory, ConversationTurn, FtkitError, InstructionExample, PreferencePair, Triplet, as_time
+from ftkit.core import FtkitError, as_time
+from ftkit.records import ConversationTrajectory, ConversationTurn, InstructionExample, PreferencePair, Triplet
 from ftkit.data import approval as ap
-from ftkit.data.approval import (ApprovalBatch, ApprovalOrchestrator, ApprovalStore, Decision, ReviewItem, ReviewQueue, agreement, annotations, approved_records,
-                                 check_receipts, decide, open_queue, receipts_of, record_generated, record_hash, replay, require_approved, reserve, send_decisions, settle,
-                                 undo)
+from ftkit.data.approval import (
+    ApprovalOrchestrator, ApprovalStore, annotations, approved_records, decide, send_decisions, undo)
+from ftkit.data.decisions import ApprovalBatch, Decision, ReviewItem, record_hash, replay, settle
+from ftkit.data.gate import check_receipts, receipts_of, record_generated, require_approved
+from ftkit.data.queue import ReviewQueue, agreement, open_queue, reserve
 
 pytest_plugins = ['pg']
 
@@ -380,8 +383,8 @@ def test_annotations_are_made_for_verdicts_on_single_real_spans_only():
     assert rows[2]['metadata']['correction']=='billing' and rows[1]['metadata']['tags']==['wrong'] and {r['kind'] for r in rows}=={'HUMAN'}
 
 def test_annotations_are_what_the_extraction_reads():
-    from ftkit.data.extract import AnnotationPolicy
-    from ftkit.spans import Annotation
+    from ftkit.data.verdicts import AnnotationPolicy
+    from ftkit.telemetry.spans import Annotation
     b = ApprovalBatch('r', [ReviewItem('x', replace(example(1), metadata=dict(span_id='s1')))])
     note = Annotation(**annotations(b, ReviewQueue(b, 'ana').act('edit', edited='billing').log)[0])
     assert AnnotationPolicy().correction(note)=='billing' and AnnotationPolicy().verdict(note) is False
@@ -390,7 +393,8 @@ def test_annotations_are_what_the_extraction_reads():
 
 CHILD = '''
 import sys
-from ftkit.data.approval import ApprovalStore, open_queue
+from ftkit.data.approval import ApprovalStore
+from ftkit.data.queue import open_queue
 q = open_queue('b', 'ana', store=ApprovalStore(sys.argv[1]))
 while q.item and q.item.status=='pending':
     done = q.at
@@ -468,9 +472,10 @@ def test_deciding_in_a_thousand_items_stays_quick():
 
 def test_decisions_on_real_spans_reach_phoenix_once_and_are_learned_from(phoenix_server, store):
     from ftkit.data.extract import TraceToInstructionConverter
-    from ftkit.samples import telemetry
-    from ftkit.spans import renewed
-    from ftkit.telemetry import PhoenixProvider, send
+    from ftkit.telemetry.samples import telemetry
+    from ftkit.telemetry.spans import renewed
+    from ftkit.telemetry.http import PhoenixProvider
+    from ftkit.telemetry.sending import send
     spans, _ = renewed(*telemetry('routing', n=12), key='decided')
     asyncio.run(send(spans, project='decided', endpoint=phoenix_server.endpoint))
     provider = PhoenixProvider('acme', 'decided', phoenix_server.endpoint)

@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from ftkit.core import ConversationTrajectory, ConversationTurn, FtkitError, InstructionDataset, InstructionExample, PreferencePair, Triplet
-from ftkit.data.clean import (CHECKS, Groups, Shingler, answers, asked, band_rows, clean, control_tokens, each, empty, escape_control_tokens, escape_text, exact_duplicates, jaccard,
-    length, length_auc, near_duplicate_groups, near_duplicates, nearest, no_difference, no_overlap, not_near, overlap, refusal, signatures, truncated)
+from ftkit.core import FtkitError
+from ftkit.records import (
+    ConversationTrajectory, ConversationTurn, InstructionDataset, InstructionExample, PreferencePair,
+    Triplet)
+from ftkit.data.clean import (
+    CHECKS, clean, control_tokens, each, empty, escape_control_tokens, escape_text, exact_duplicates,
+    length, length_auc, near_duplicates, no_difference, refusal, truncated)
+from ftkit.data.near import Groups, Shingler, answers, asked, band_rows, jaccard, near_duplicate_groups, signatures
+from ftkit.data.overlap import nearest, no_overlap, not_near, overlap
 from ftkit.data.redact import redact
 from ftkit.data.split import split
 

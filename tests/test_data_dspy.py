@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.core import FtkitError, InstructionExample, as_time
+from ftkit.core import FtkitError, as_time
+from ftkit.records import InstructionExample
 from ftkit.data.dspy import OPTIONS, cut_off, options_of, read_rows
-from ftkit.data.synth import SyntheticDataRequest, SyntheticDataService
+from ftkit.data.requests import SyntheticDataRequest
+from ftkit.data.synth import SyntheticDataService
 
 pytest.importorskip('dspy', reason='the dspy generator needs pip install "ftkit[synth]"')
 
@@ -135,7 +137,7 @@ def test_without_dspy_the_error_says_what_to_install():
 @pytest.mark.slow
 def test_a_real_server_with_the_tiny_base_is_understood_even_where_it_cannot_do_the_work(tmp_path):
     import os, socket, urllib.request
-    from ftkit.tiny import tiny_base
+    from ftkit.model.tiny import tiny_base
     with socket.socket() as s: s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
     base, env = str(tiny_base()), {**os.environ, 'HF_HUB_OFFLINE': '1', 'HF_HOME': str(tmp_path)}
     log = open(tmp_path/'serve.log', 'w')

@@ -7,14 +7,23 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from ftkit.core import FtkitError, InstructionDataset
-from ftkit.data.extract import (RELEVANT, AnnotationPolicy, Extraction, PreferencePairExtractor, Reader, SearchReader, TraceToTrajectoryConverter, TripletExtractor,
-    documents, examples, extraction, judge, preference_pairs, pull, rankings, rate, read_call, trajectories, triplets)
-from ftkit.pipeline import extract
-from ftkit.plan import OrchestrationConfig
-from ftkit.samples import telemetry
-from ftkit.spans import as_annotation, as_span
-from ftkit.telemetry import FileProvider, Provider, save_telemetry
+from ftkit.core import FtkitError
+from ftkit.records import InstructionDataset
+from ftkit.data.calls import read_call
+from ftkit.data.examples import examples, preference_pairs, rankings
+from ftkit.data.extract import (
+    Extraction, PreferencePairExtractor, TraceToTrajectoryConverter, TripletExtractor, extraction,
+    pull)
+from ftkit.data.judged import Reader, judge
+from ftkit.data.trajectories import trajectories
+from ftkit.data.triplets import RELEVANT, SearchReader, documents, triplets
+from ftkit.data.verdicts import AnnotationPolicy, rate
+from ftkit.stages import extract
+from ftkit.plans.plan import OrchestrationConfig
+from ftkit.telemetry.samples import telemetry
+from ftkit.telemetry.spans import as_annotation, as_span
+from ftkit.telemetry.files import FileProvider, save_telemetry
+from ftkit.telemetry.provider import Provider
 
 def span(id, user='hi', answer='yes', kind='LLM', parent=None, agent='a', **attributes):
     said = {'llm.input_messages.0.message.role': 'user', 'llm.input_messages.0.message.content': user, 'llm.output_messages.0.message.content': answer, 'metadata': {'agent_type': agent}}
@@ -323,7 +332,7 @@ def test_names_caps_and_quarrels_have_their_place_in_the_account_of_annotations(
     assert [r.correction for c,r in got.calls if c.answer=='c']==['C']
 
 def test_a_score_that_is_no_number_approves_and_rejects_nothing():
-    from ftkit.spans import Annotation
+    from ftkit.telemetry.spans import Annotation
     for score in (float('nan'), float('inf'), None): assert rate([Annotation('s', 'review', score=score)])=='annotation without label or score'
     assert rate([Annotation('s', 'review', score=1.), Annotation('s', 'review', score=float('nan'), identifier='b')]).score==1
     for score in (float('nan'), float('inf')):

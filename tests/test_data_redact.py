@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ftkit.core import (ConversationTrajectory, ConversationTurn, FtkitError, InstructionDataset, InstructionExample, PreferencePair, Triplet, read_jsonl)
-from ftkit.data.redact import DETECTORS, Redactor, findings, json_parts, luhn, name_detector, redact, redact_text, Placeholders
+from ftkit.core import FtkitError
+from ftkit.disk import read_jsonl
+from ftkit.records import (
+    ConversationTrajectory, ConversationTurn, InstructionDataset, InstructionExample, PreferencePair,
+    Triplet)
+from ftkit.data.redact import (
+    DETECTORS, Redactor, findings, json_parts, luhn, name_detector, redact, redact_text, Placeholders)
 
 DATA = Path(__file__).parents[2]/'shared/data'
 

@@ -8,11 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.core import (ConversationTrajectory, ConversationTurn, FtkitError, InstructionDataset, InstructionExample, PreferenceDataset, PreferencePair,
-    TrajectoryDataset, Triplet, TripletDataset, read_json, write_json)
-from ftkit.data.clean import canonical, clean
+from ftkit.core import FtkitError
+from ftkit.disk import read_json, write_json
+from ftkit.records import (
+    ConversationTrajectory, ConversationTurn, InstructionDataset, InstructionExample,
+    PreferenceDataset, PreferencePair, TrajectoryDataset, Triplet, TripletDataset)
+from ftkit.data.clean import clean
+from ftkit.data.near import canonical
 from ftkit.data.redact import redact
-from ftkit.data.split import LINKS, LeakCertificate, Linking, asked, beginnings, certificate, check_certificate, components, leaks, side_hashes, split
+from ftkit.data.certificate import (
+    LINKS, LeakCertificate, Linking, beginnings, certificate, check_certificate, components, leaks,
+    side_hashes)
+from ftkit.data.near import asked
+from ftkit.data.split import split
 from ftkit.data.version import save_version
 
 DATA = Path(__file__).parents[2]/'shared/data'

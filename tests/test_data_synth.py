@@ -8,16 +8,23 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ftkit.core import FtkitError, InstructionExample, as_time
-from ftkit.data.approval import ApprovalBatch, ApprovalStore, decide, record_generated, require_approved
-from ftkit.data.clean import near_duplicate_groups
-from ftkit.data.split import asked, leaks
-from ftkit.data.synth import (CONTROL, Candidate, Nearest, OutputSpace, Screen, SyntheticDataRequest, SyntheticDataService, asking, bad_form, balance, copied, coverage, distinct,
-                              exchange, label_confidence, last_ask, output_space, roughen, slots, splice, swap_word)
+from ftkit.core import FtkitError, as_time
+from ftkit.records import InstructionExample
+from ftkit.data.approval import ApprovalStore, decide
+from ftkit.data.decisions import ApprovalBatch
+from ftkit.data.gate import record_generated, require_approved
+from ftkit.data.near import near_duplicate_groups
+from ftkit.data.certificate import leaks
+from ftkit.data.near import asked
+from ftkit.data.recombine import Candidate, asking, copied, exchange, last_ask, roughen, slots, splice, swap_word
+from ftkit.data.requests import Nearest, OutputSpace, SyntheticDataRequest, output_space
+from ftkit.data.screen import CONTROL, Screen, bad_form, balance, distinct, label_confidence
+from ftkit.data.synth import SyntheticDataService, coverage
 
 def shop(agent, n=30):
-    from ftkit.data.extract import examples, judge
-    from ftkit.samples import telemetry
+    from ftkit.data.examples import examples
+    from ftkit.data.judged import judge
+    from ftkit.telemetry.samples import telemetry
     rows = [e for e in examples(judge(*telemetry(agent))) if e.metadata['agent_type']==agent]
     return rows[:n], rows[n:]
 
@@ -191,7 +198,7 @@ def test_history_is_kept_and_only_the_last_question_changes():
 # --- measures, against figures worked out by hand or in another way
 
 def test_nearest_equals_comparing_with_every_text():
-    from ftkit.data.clean import Shingler, jaccard
+    from ftkit.data.near import Shingler, jaccard
     seeds, later = shop('routing', 100)
     near, sh = Nearest(map(asked, seeds)), Shingler()
     for r in later[:40]: assert near(asked(r))==pytest.approx(max(jaccard(sh(asked(r)), sh(asked(s))) for s in seeds))
@@ -199,7 +206,7 @@ def test_nearest_equals_comparing_with_every_text():
 def test_confidence_is_naive_bayes():
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.naive_bayes import MultinomialNB
-    from ftkit.data.clean import words
+    from ftkit.data.near import words
     seeds, later = shop('routing', 100)
     space = output_space(seeds); sure = label_confidence(seeds, space.labels)
     v = CountVectorizer(analyzer=words); x = v.fit_transform(map(asked, seeds))

@@ -8,12 +8,16 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from ftkit.core import (Accounting, ConversationTrajectory, ConversationTurn, FtkitError, InstructionDataset, InstructionExample, PreferenceDataset, PreferencePair,
-    TrajectoryDataset, Triplet, TripletDataset, read_json, write_json)
-from ftkit.data.split import certificate, split
+from ftkit.core import Accounting, FtkitError
+from ftkit.disk import read_json, write_json
+from ftkit.records import (
+    ConversationTrajectory, ConversationTurn, InstructionDataset, InstructionExample,
+    PreferenceDataset, PreferencePair, TrajectoryDataset, Triplet, TripletDataset)
+from ftkit.data.certificate import certificate
+from ftkit.data.split import split
 from ftkit.data import version
-from ftkit.data.version import (delete_version, diff, find_usage, forget, list_versions, load_version, note_adapter, save_version,
-                                seal_receipts)
+from ftkit.data.lineage import delete_version, find_usage, forget, note_adapter
+from ftkit.data.version import diff, list_versions, load_version, save_version, seal_receipts
 
 START = datetime(2026, 3, 1, tzinfo=timezone.utc)
 

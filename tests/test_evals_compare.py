@@ -7,12 +7,15 @@ import pytest
 
 torch = pytest.importorskip('torch')
 torch.set_num_threads(1) # small models gain nothing from more, and lose a lot on a busy machine
-from ftkit.core import FtkitError, InstructionExample, PreferencePair, Triplet, home, plain
-from ftkit.data.split import certificate
+from ftkit.core import FtkitError, plain
+from ftkit.disk import home
+from ftkit.records import InstructionExample, PreferencePair, Triplet
+from ftkit.data.certificate import certificate
 from ftkit.evals import compare as C, stats as S
-from ftkit.experiment import as_attributes
-from ftkit.models import answer_ids, load_base, padded, quietly, to_ids
-from ftkit.tiny import random_base
+from ftkit.runs.experiment import as_attributes
+from ftkit.model.load import load_base, quietly
+from ftkit.model.prompt import answer_ids, padded, to_ids
+from ftkit.model.tiny import random_base
 
 FRUIT = dict(apple='red', banana='yellow', kiwi='green', plum='blue')
 CPU = dict(dtype='float32', device='cpu', timed_rows=0)
@@ -298,7 +301,7 @@ def test_a_judge_scores_both_without_knowing_whose_answer_it_reads(base, taught)
 @pytest.mark.parametrize('lora', [True, False])
 def test_embedders_are_compared_on_retrieval(base, tmp_path, lora, monkeypatch):
     from peft import LoraConfig
-    from ftkit.models import load_embedder
+    from ftkit.model.embed import load_embedder
     monkeypatch.setenv('FTKIT_HOME', str(tmp_path/'home'))
     tuned = load_embedder(base, device='cpu')
     torch.manual_seed(0)
@@ -320,7 +323,7 @@ def test_embedders_are_compared_on_retrieval(base, tmp_path, lora, monkeypatch):
 def embedding_adapter(base, folder, dense=False):
     "What embedding training leaves: an adapter, and layers after the network where there are any"
     from peft import LoraConfig
-    from ftkit.models import load_embedder
+    from ftkit.model.embed import load_embedder
     tuned = load_embedder(base, device='cpu')
     torch.manual_seed(0)
     tuned.add_adapter(LoraConfig(r=4, target_modules=['q_proj', 'v_proj'], init_lora_weights=False))
@@ -332,7 +335,7 @@ def embedding_adapter(base, folder, dense=False):
 def embedding_base(base, folder):
     "A base with a layer after its network"
     from sentence_transformers.sentence_transformer.modules import Dense
-    from ftkit.models import load_embedder
+    from ftkit.model.embed import load_embedder
     torch.manual_seed(0)
     embedder = load_embedder(base, device='cpu')
     embedder.append(Dense(64, 16))
@@ -342,7 +345,7 @@ def embedding_base(base, folder):
 
 def test_an_embedding_adapter_loads_on_the_base_that_was_checked_and_on_no_other(base, tmp_path):
     from safetensors.torch import load_file, save_file
-    from ftkit.models import embed, load_embedder
+    from ftkit.model.embed import embed, load_embedder
     trained_on, here = (shutil.copytree(base, tmp_path/name) for name in ('trained-on', 'here'))
     wanted = embed(embedding_adapter(trained_on, tmp_path/'adapter'), ['tea'])
     assert json.loads((tmp_path/'adapter'/'adapter_config.json').read_text())['base_model_name_or_path']==str(trained_on)
@@ -355,15 +358,16 @@ def test_an_embedding_adapter_loads_on_the_base_that_was_checked_and_on_no_other
 
 
 def test_an_embedding_adapter_on_another_base_than_its_passport_names_is_refused(base, tmp_path):
-    from ftkit.models import load_embedder
-    from ftkit.passport import AdapterRefused, write_passport
+    from ftkit.model.embed import load_embedder
+    from ftkit.model.passport import write_passport
+    from ftkit.model.weights import AdapterRefused
     embedding_adapter(base, tmp_path/'adapter')
     write_passport(tmp_path/'adapter', 'acme/embedder', base)
     with pytest.raises(AdapterRefused, match="are not those of 'acme/embedder'"): load_embedder(random_base(seed=1), tmp_path/'adapter', 'cpu')
 
 
 def test_pickled_weights_of_an_embedding_model_are_refused_by_name(base, tmp_path):
-    from ftkit.models import load_embedder
+    from ftkit.model.embed import load_embedder
     whole = embedding_base(base, tmp_path/'whole')
     pickled = shutil.copytree(whole, tmp_path/'pickled')
     torch.save(torch.load, pickled/'2_Dense'/'pytorch_model.bin')
@@ -381,14 +385,14 @@ def test_pickled_weights_of_an_embedding_model_are_refused_by_name(base, tmp_pat
 
 
 def test_an_adapter_that_brings_a_network_of_its_own_is_refused(base, tmp_path):
-    from ftkit.models import load_embedder
+    from ftkit.model.embed import load_embedder
     embedding_adapter(base, tmp_path/'adapter')
     for name in ('config.json', 'model.safetensors'): shutil.copy(base/name, tmp_path/'adapter'/name)
     with pytest.raises(FtkitError, match='holds an adapter and a network of its own'): load_embedder(base, tmp_path/'adapter', 'cpu')
 
 
 def test_an_embedding_adapter_whose_weights_have_other_names_than_the_network_is_refused(base, tmp_path):
-    from ftkit.models import check_filled
+    from ftkit.model.embed import check_filled
     tuned = embedding_adapter(base, tmp_path/'adapter')
     check_filled(tuned, tmp_path/'adapter'/'adapter_model.safetensors')
     other = embedding_adapter(random_base(layers=1), tmp_path/'other')
@@ -396,7 +400,7 @@ def test_an_embedding_adapter_whose_weights_have_other_names_than_the_network_is
 
 
 def test_trained_layers_after_the_network_are_no_part_of_the_base(base, tmp_path):
-    from ftkit.models import embed, load_embedder
+    from ftkit.model.embed import embed, load_embedder
     layered = embedding_base(base, tmp_path/'base')
     embedding_adapter(layered, tmp_path/'adapter', dense=True)
     pair = C.open_embedders(layered, tmp_path/'adapter', 'cpu')

@@ -5,7 +5,8 @@ import httpx
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from ftkit.core import FtkitError, PreferencePair
+from ftkit.core import FtkitError
+from ftkit.records import PreferencePair
 from ftkit.evals.judge import Judge, agreement, post, question, verdict
 
 

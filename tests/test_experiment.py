@@ -6,14 +6,20 @@ from pathlib import Path
 import pytest
 
 from ftkit import experiment as X
-from ftkit.core import FtkitError, Waiting, read_json, read_jsonl, write_json
+from ftkit.core import FtkitError, Waiting
+from ftkit.disk import read_json, read_jsonl, write_json
 from ftkit.data.extract import pull
 from ftkit.data.split import split
 from ftkit.data.version import save_version
-from ftkit.samples import telemetry
-from ftkit.spans import renewed
-from ftkit.telemetry import FileProvider, PhoenixProvider, free_port, send
-from ftkit.track import Run, append_line, note_metrics, stage
+from ftkit.telemetry.samples import telemetry
+from ftkit.telemetry.spans import renewed
+from ftkit.telemetry.files import FileProvider
+from ftkit.telemetry.http import PhoenixProvider
+from ftkit.telemetry.sending import send
+from ftkit.telemetry.server import free_port
+from ftkit.runs.lines import append_line
+from ftkit.runs.metrics import note_metrics
+from ftkit.runs.run import Run, stage
 
 class Typed:
     "A stage's result, with the file that the real one would write"

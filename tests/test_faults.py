@@ -4,10 +4,11 @@ import json
 import pytest
 from test_old_runs import NAME, OLD, old_run
 
-from ftkit.core import InstructionDataset, InstructionExample, read_json, write_json
+from ftkit.disk import read_json, write_json
+from ftkit.records import InstructionDataset, InstructionExample
 from ftkit.data.version import save_version
-from ftkit.faults import FAULTS, affected, downloaded_config, stretched_beyond, text_config, window_of
-from ftkit.track import append_line
+from ftkit.runs.faults import FAULTS, affected, downloaded_config, stretched_beyond, text_config, window_of
+from ftkit.runs.lines import append_line
 
 LONG = dict(rope_scaling=dict(rope_type='longrope'), original_max_position_embeddings=512)
 FULL, BEST = dict(how='full', method='sft'), dict(best_step=3, steps=7)
@@ -102,7 +103,7 @@ def test_the_windows_of_configurations_as_they_are_published():
     "Against the defaults of transformers, for every architecture that is named"
     from transformers import CONFIG_MAPPING
 
-    from ftkit.faults import WINDOWED
+    from ftkit.runs.faults import WINDOWED
     for kind in WINDOWED:
         given = text_config(json.loads(CONFIG_MAPPING[kind]().to_json_string()))
         assert window_of(given) and window_of(dict(model_type=kind))==0, kind

@@ -4,12 +4,14 @@ import asyncio
 import pytest
 
 from ftkit import DPOFinetuner, EmbeddingFinetuner, EvaluationResult, FinetuningOrchestrator, OrchestrationConfig, ReviewItem, SFTFinetuner, SyntheticDataRequest, SyntheticDataService, TrainingMethodSelector
-from ftkit.core import FtkitError, InstructionExample, PreferencePair, Triplet, content_hash
-from ftkit.data.approval import ApprovalBatch
+from ftkit.core import FtkitError, content_hash
+from ftkit.records import InstructionExample, PreferencePair, Triplet
+from ftkit.data.decisions import ApprovalBatch
 from ftkit.database import private_url, public_url
-from ftkit.registry import AdapterMetadata, AdapterRegistry
-from ftkit.samples import telemetry
-from ftkit.telemetry import FileProvider, save_telemetry
+from ftkit.adapters.record import AdapterMetadata
+from ftkit.adapters.registry import AdapterRegistry
+from ftkit.telemetry.samples import telemetry
+from ftkit.telemetry.files import FileProvider, save_telemetry
 
 def test_figures_of_an_evaluation_are_attributes_too():
     figures = dict(accuracy=.5, confidence=.6, error_rate=.5, hallucination_rate=.1, latency_ms=50.)

@@ -6,8 +6,9 @@ from adapters import toy_adapter, toy_weights
 from hub_stub import Hub
 from ftkit import hub
 from ftkit.core import FtkitError
-from ftkit.passport import AdapterRefused, check_adapter, write_passport
-from ftkit.registry import AdapterRegistry
+from ftkit.model.passport import check_adapter, write_passport
+from ftkit.model.weights import AdapterRefused
+from ftkit.adapters.registry import AdapterRegistry
 
 WHAT = dict(base_model='acme/tiny', model_type='llm', training_method='sft', agent_type='routing')
 
@@ -184,7 +185,7 @@ def trained(tmp_path_factory):
     "A real adapter on the random base"
     import peft, torch
     from transformers import AutoModelForCausalLM
-    from ftkit.tiny import random_base
+    from ftkit.model.tiny import random_base
     base, folder = random_base(), tmp_path_factory.mktemp('real')/'adapter'
     torch.manual_seed(0)
     model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), peft.LoraConfig(r=4, target_modules=['q_proj', 'v_proj'], task_type='CAUSAL_LM'))

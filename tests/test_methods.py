@@ -7,22 +7,31 @@ from pathlib import Path
 import pytest
 import torch
 
-from ftkit.core import ConversationTrajectory, ConversationTurn, FtkitError, InstructionExample, PreferencePair, Ranking, Triplet, read_json
-from ftkit.data.extract import judge, rankings, trajectories, triplets
+from ftkit.core import FtkitError
+from ftkit.disk import read_json
+from ftkit.records import (ConversationTrajectory, ConversationTurn, InstructionExample, PreferencePair, Ranking, Triplet)
+from ftkit.data.examples import rankings
+from ftkit.data.judged import judge
+from ftkit.data.trajectories import trajectories
+from ftkit.data.triplets import triplets
 from ftkit.data.formats import conversation
-from ftkit.models import embed, load, load_base, load_embedder
+from ftkit.model.embed import embed, load_embedder
+from ftkit.model.load import load, load_base
 from ftkit.pipeline import finetune_sync
-from ftkit.plan import OrchestrationConfig
-from ftkit.samples import telemetry
-from ftkit.spans import Annotation
-from ftkit.telemetry import FileProvider, save_telemetry
-from ftkit.tiny import random_base, tiny_base
-from ftkit.track import read_lines, read_metrics
-from ftkit.train.base import checkpoints, quiet, with_lora
+from ftkit.plans.plan import OrchestrationConfig
+from ftkit.telemetry.samples import telemetry
+from ftkit.telemetry.spans import Annotation
+from ftkit.telemetry.files import FileProvider, save_telemetry
+from ftkit.model.tiny import random_base, tiny_base
+from ftkit.runs.lines import read_lines
+from ftkit.runs.metrics import read_metrics
+from ftkit.model.load import quietly as quiet
+from ftkit.train.checkpoints import checkpoints
+from ftkit.train.lora import with_lora
 from ftkit.train.embedding import embedding_loss, open_embedder, retrieval, train_embedding_rows
 from ftkit.train.preflight import encode_conversation
-from ftkit.train.ranking import answer_means, each_answer, ranking_collator, ranking_loss, ranking_rows, train_ranking_rows
-from ftkit.parcel import pack
+from ftkit.train.ranking import (answer_means, each_answer, ranking_collator, ranking_loss, ranking_rows, train_ranking_rows)
+from ftkit.runs.parcel import pack
 from ftkit.train.run import check_quantize, run_steps
 from ftkit.train.sft import fit_conversations, sft_rows, shorten_conversation, train_sft_rows
 from ftkit.train.dpo import dpo_columns, pair_rows, train_dpo_rows
@@ -272,7 +281,7 @@ def test_no_text_is_its_own_negative(tmp_path, monkeypatch):
     assert seen and all(len(set(b))==len(b) for b in seen)
 
 def test_retrieval_figures_are_those_of_the_evaluation():
-    from ftkit.evals.compare import fill_retrieval
+    from ftkit.evals.sheet import fill_retrieval
     rows, model = triplets(*telemetry('search'))[:60], load_embedder(random_base())
     one_a_query = list({t.anchor: t for t in rows}.values())
     ours, theirs = retrieval(rows)(model), fill_retrieval(model, one_a_query, rows)
@@ -299,7 +308,7 @@ def test_every_assistant_turn_is_learned_and_nothing_else(support):
     tok = load_base(tiny_base(), dtype='float32', device='cpu').tokenizer
     calls = [t for t in support if any(m.get('tool_calls') for m in conversation(t))]
     assert calls and len(calls)<len(support)
-    from ftkit.messages import message_text
+    from ftkit.telemetry.messages import message_text
     for t in (*support[:4], *calls[:3]):
         assert learned(t, tok)==''.join(message_text(m)+'<|im_end|>' for m in conversation(t) if m['role']=='assistant')
         roles = [m['role'] for m in conversation(t)]
@@ -339,7 +348,8 @@ def test_a_history_that_does_not_hold_the_turns_is_not_used(support):
 
 def job(tmp_path, method, conf, base=None, **kinds):
     "A run folder and its parcel, ready to be trained"
-    from ftkit.data.split import Split, certificate
+    from ftkit.data.certificate import certificate
+    from ftkit.data.split import Split
     from ftkit.data.version import save_version
     timed = {k: [r.noting(span_id=f'{k}{n}', session_id=f'{k}{n}') for n,r in enumerate(rows)] for k,rows in kinds.items()}
     kept = save_version(Split(timed, {}, {}, {}, certificate(timed, {}), {}), root=tmp_path/'datasets')

@@ -12,7 +12,7 @@ from transformers import (AutoModelForCausalLM, AutoTokenizer, BloomConfig, Doge
 
 from ftkit import models as M
 from ftkit.core import FtkitError
-from ftkit.tiny import random_base
+from ftkit.model.tiny import random_base
 
 SYSTEM = dict(role='system', content='Route the request to one of: billing, delivery, delivery delay, returns, other.')
 ASKED = [[SYSTEM, dict(role='user', content=q)] for q in ('where is my parcel?', 'I want my money back', 'hi', 'the courier lost my parcel, it was due on Monday')]
@@ -322,7 +322,7 @@ def test_a_fully_tuned_model_takes_the_place_of_an_adapter(folder, tmp_path):
 
 
 def test_an_embedding_model_computes_in_32_bits_on_a_processor_however_it_is_stored():
-    from ftkit.tiny import tiny_base
+    from ftkit.model.tiny import tiny_base
     assert json.loads((tiny_base()/'config.json').read_text())['dtype']=='bfloat16'
     assert str(M.load_embedder(tiny_base(), device='cpu').dtype)=='torch.float32'
 

@@ -9,12 +9,17 @@ from adapters import toy_adapter
 
 import ftkit
 from ftkit import hub
-from ftkit.core import (Accounting, ConversationTrajectory, ConversationTurn, FtkitError, InstructionDataset, InstructionExample, PreferenceDataset, PreferencePair, Ranking, RankingDataset,
-    TrajectoryDataset, Triplet, TripletDataset, content_hash, to_json, write_json)
+from ftkit.core import Accounting, FtkitError, content_hash, to_json
+from ftkit.disk import write_json
+from ftkit.records import (
+    ConversationTrajectory, ConversationTurn, InstructionDataset, InstructionExample,
+    PreferenceDataset, PreferencePair, Ranking, RankingDataset, TrajectoryDataset, Triplet,
+    TripletDataset)
 from ftkit.data.formats import format_alpaca_text, format_chat, format_dpo, format_triplets
 from ftkit.data.version import load_version, save_version
-from ftkit.registry import AdapterRegistry
-from ftkit.telemetry import FileProvider, PhoenixProvider
+from ftkit.adapters.registry import AdapterRegistry
+from ftkit.telemetry.files import FileProvider
+from ftkit.telemetry.http import PhoenixProvider
 
 WHAT = dict(tenant_id='acme', base_model='acme/tiny', model_type='llm', training_method='sft', agent_type='routing')
 

@@ -4,9 +4,12 @@ import asyncio, json, shutil
 import pytest
 
 from ftkit import experiment as X
-from ftkit.core import FtkitError, read_json, write_json
-from ftkit.plan import read_plan
-from ftkit.track import Run, facts_of, find_run, plot_loss, plot_run, read_metrics, stage, working, write_report
+from ftkit.core import FtkitError
+from ftkit.disk import read_json, write_json
+from ftkit.plans.resume import read_plan
+from ftkit.runs.metrics import plot_loss, plot_run, read_metrics
+from ftkit.runs.report import facts_of, write_report
+from ftkit.runs.run import Run, find_run, stage, working
 
 NAME = 'sft_routing_20260131_120000'
 OLD = { # file -> what ftkit 0.1.0 wrote into it

@@ -9,19 +9,24 @@ import sqlalchemy as sa
 import torch
 from safetensors.torch import load_file
 
-from ftkit.core import FtkitError, InstructionDataset, InstructionExample, read_json, write_json
-from ftkit.data.approval import ApprovalBatch, ApprovalOrchestrator, ApprovalStore, decide, receipts_of
-from ftkit.data.split import Split, certificate
+from ftkit.core import FtkitError
+from ftkit.disk import read_json, write_json
+from ftkit.records import InstructionDataset, InstructionExample
+from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore, decide
+from ftkit.data.decisions import ApprovalBatch
+from ftkit.data.gate import receipts_of
+from ftkit.data.certificate import certificate
+from ftkit.data.split import Split
 from ftkit.data.synth import SyntheticDataService
 from ftkit.data.version import save_version
-from ftkit.models import resolve_base
-from ftkit.parcel import check_base, find_base, open_parcel, pack, write_about
+from ftkit.model.load import resolve_base
+from ftkit.runs.parcel import check_base, find_base, open_parcel, pack, write_about
 from ftkit.pipeline import finetune_sync
-from ftkit.plan import Plan
-from ftkit.samples import telemetry
-from ftkit.telemetry import FileProvider, save_telemetry
-from ftkit.tiny import random_base, tiny_base
-from ftkit.track import read_metrics
+from ftkit.plans.plan import Plan
+from ftkit.telemetry.samples import telemetry
+from ftkit.telemetry.files import FileProvider, save_telemetry
+from ftkit.model.tiny import random_base, tiny_base
+from ftkit.runs.metrics import read_metrics
 from ftkit.train.run import CRASH, MISTAKE, cores, main, train_here, undisturbed
 
 ROOT = Path(__file__).parent.parent
@@ -77,7 +82,7 @@ def test_no_source_no_service_no_address_of_a_database_and_no_path_travels(versi
     assert parcel.plan.train==told.but(base_model=random_base().name).train and parcel.plan.filled==told.filled and parcel.plan.place.cpu==1
     for f in (tmp_path/'parcel').rglob('*'):
         for word in ('hunter2', str(tmp_path), str(random_base().parent)): assert f.is_dir() or word.encode() not in f.read_bytes(), (f, word)
-    from ftkit.backends.local import child_environment
+    from ftkit.jobs.local import child_environment
     assert not [k for k,v in child_environment(1).items() if 'hunter2' in v]
 
 def test_the_test_side_travels_only_when_it_is_asked_for(tmp_path):

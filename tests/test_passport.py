@@ -5,10 +5,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from safetensors.numpy import load_file, save_file
 from adapters import TARGETS, toy_adapter, toy_base, toy_weights
-from ftkit.core import FtkitError, read_json, write_json
-from ftkit.passport import AdapterRefused, add_figures, check_adapter, check_json, inventory, public_name, pin_base, read_passport, tensor_table, tokenizer_hashes, weights_hash, write_passport
-from ftkit.models import load
-from ftkit.tiny import tiny_base
+from ftkit.core import FtkitError
+from ftkit.disk import read_json, write_json
+from ftkit.model.passport import (
+    add_figures, check_adapter, check_json, public_name, pin_base, read_passport, tokenizer_hashes,
+    weights_hash, write_passport)
+from ftkit.model.weights import AdapterRefused, inventory, tensor_table
+from ftkit.model.load import load
+from ftkit.model.tiny import tiny_base
 
 pytestmark = pytest.mark.usefixtures('fresh_home')
 
@@ -255,7 +259,7 @@ def test_a_header_that_lies_is_refused(name, tmp_path):
 def test_every_float_format_is_scanned(tmp_path):
     torch = pytest.importorskip('torch')
     from safetensors.torch import save_file as save
-    from ftkit.passport import EXPONENT, scan
+    from ftkit.model.weights import EXPONENT, scan
     kinds = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
     for kind in kinds:
         for value, expected in ((1.5, (True, True)), (-0., (True, False)), (float('nan'), (False, True))):
@@ -283,7 +287,7 @@ def test_what_peft_saves_passes_and_tells_its_base_apart(tmp_path):
     peft = pytest.importorskip('peft')
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from ftkit.tiny import random_base
+    from ftkit.model.tiny import random_base
     base = random_base()
     for name, targets, more in (('some', ['q_proj', 'down_proj'], {}), ('all', 'all-linear', dict(use_rslora=True)), ('dora', ['q_proj', 'down_proj'], dict(use_dora=True, rank_pattern={'down_proj': 2}))):
         model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), peft.LoraConfig(r=4, target_modules=targets, task_type='CAUSAL_LM', **more))

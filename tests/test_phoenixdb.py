@@ -10,9 +10,13 @@ from hypothesis import given, settings, strategies as st
 from ftkit import samples
 from ftkit.core import FtkitError
 from ftkit.data.extract import TraceToTrajectoryConverter, TripletExtractor, pull
-from ftkit.phoenixdb import REVISIONS, PhoenixDatabaseProvider, stored_attributes
-from ftkit.spans import Annotation, Span, frame_spans, nest, renewed
-from ftkit.telemetry import FileProvider, PhoenixProvider, TelemetryError, free_port, phoenix, save_telemetry, send
+from ftkit.telemetry.phoenixdb import REVISIONS, PhoenixDatabaseProvider, stored_attributes
+from ftkit.telemetry.spans import Annotation, Span, frame_spans, nest, renewed
+from ftkit.telemetry.files import FileProvider, save_telemetry
+from ftkit.telemetry.http import PhoenixProvider
+from ftkit.telemetry.sending import send
+from ftkit.telemetry.server import free_port, phoenix
+from ftkit.telemetry.wire import TelemetryError
 
 run = asyncio.run
 

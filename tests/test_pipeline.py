@@ -7,26 +7,35 @@ import pytest
 from transformers import Trainer
 
 from ftkit import pipeline
-from ftkit.backends.base import BACKENDS, Job, state_left
-from ftkit.core import FtkitError, InstructionExample, read_json, write_json
-from ftkit.data.approval import ApprovalBatch, ApprovalOrchestrator, ApprovalStore, decide
-from ftkit.data.extract import AnnotationPolicy
+from ftkit.jobs.job import BACKENDS, Job, state_left
+from ftkit.core import FtkitError
+from ftkit.disk import read_json, write_json
+from ftkit.records import InstructionExample
+from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore, decide
+from ftkit.data.decisions import ApprovalBatch
+from ftkit.data.verdicts import AnnotationPolicy
 from ftkit.data.synth import SyntheticDataService
 from ftkit.data.version import load_version, save_version
-from ftkit.pipeline import FinetuningOrchestrator, curate, divide, extract, finetune, finetune_sync, stored
-from ftkit.experiment import get_experiment_details
-from ftkit.models import load
-from ftkit.parcel import open_parcel
-from ftkit.passport import read_passport
+from ftkit.pipeline import FinetuningOrchestrator, finetune, finetune_sync
+from ftkit.stages import curate, divide, extract, stored
+from ftkit.runs.history import get_experiment_details
+from ftkit.model.load import load
+from ftkit.runs.parcel import open_parcel
+from ftkit.model.passport import read_passport
 
-from ftkit.plan import OrchestrationConfig, read_plan
-from ftkit.registry import AdapterRegistry
-from ftkit.select import MethodAnalysis
-from ftkit.samples import telemetry
-from ftkit.spans import renewed
-from ftkit.telemetry import FileProvider, PhoenixProvider, save_telemetry, send
-from ftkit.tiny import random_base
-from ftkit.track import Run, locked, read_lines, read_metrics
+from ftkit.plans.plan import OrchestrationConfig
+from ftkit.plans.resume import read_plan
+from ftkit.adapters.registry import AdapterRegistry
+from ftkit.plans.select import MethodAnalysis
+from ftkit.telemetry.samples import telemetry
+from ftkit.telemetry.spans import renewed
+from ftkit.telemetry.files import FileProvider, save_telemetry
+from ftkit.telemetry.http import PhoenixProvider
+from ftkit.telemetry.sending import send
+from ftkit.model.tiny import random_base
+from ftkit.runs.lines import read_lines
+from ftkit.runs.metrics import read_metrics
+from ftkit.runs.run import Run, locked
 from ftkit.train.base import Trained
 from ftkit.train.run import train_here
 

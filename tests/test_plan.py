@@ -6,18 +6,25 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ftkit.backends.base import place_of, submit, wait
-from ftkit.backends.local import child_environment
-from ftkit.core import FtkitError, InstructionDataset, InstructionExample, PreferencePair, Triplet, plain, read_json, write_json
-from ftkit.models import load_base
-from ftkit.parcel import write_about
-from ftkit.pipeline import Services, check_plan, choose_method, divide, extract, finetune_sync, open_run, policy_of
-from ftkit.plan import FIELDS, SECTIONS, OrchestrationConfig, Plan, advice, fill, fits, read_plan, recommended, resumed
-from ftkit.samples import telemetry
-from ftkit.telemetry import FileProvider, save_telemetry
-from ftkit.tiny import ADVICE, random_base
-from ftkit.track import Run
-from ftkit.train.base import trainer_arguments, watch, with_lora
+from ftkit.jobs.job import place_of, submit, wait
+from ftkit.jobs.local import child_environment
+from ftkit.core import FtkitError, plain
+from ftkit.disk import read_json, write_json
+from ftkit.records import InstructionDataset, InstructionExample, PreferencePair, Triplet
+from ftkit.model.load import load_base
+from ftkit.runs.parcel import write_about
+from ftkit.opening import Services, check_plan
+from ftkit.pipeline import finetune_sync, open_run
+from ftkit.stages import choose_method, divide, extract, policy_of
+from ftkit.plans.advice import advice, fill, fits, recommended
+from ftkit.plans.plan import FIELDS, SECTIONS, OrchestrationConfig, Plan
+from ftkit.plans.resume import read_plan, resumed
+from ftkit.telemetry.samples import telemetry
+from ftkit.telemetry.files import FileProvider, save_telemetry
+from ftkit.model.tiny import ADVICE, random_base
+from ftkit.runs.run import Run
+from ftkit.train.base import trainer_arguments, watch
+from ftkit.train.lora import with_lora
 from ftkit.train.dpo import train_dpo_rows
 from ftkit.train.embedding import embedding_loss
 from ftkit.train.run import row_limit, training_data

@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 from families import tokenizer
 
-from ftkit.core import ConversationTrajectory, ConversationTurn, FtkitError, InstructionExample, PreferencePair
-from ftkit.shared import IGNORED
+from ftkit.core import FtkitError
+from ftkit.records import ConversationTrajectory, ConversationTurn, InstructionExample, PreferencePair
+from ftkit.model.tree import IGNORED
 from ftkit.train.dpo import train_dpo_rows
 from ftkit.train.preflight import encode, inspect_rows, preview, refuse_unless_clean, show_tokens
 from ftkit.train.ranking import train_ranking_rows

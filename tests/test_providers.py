@@ -6,10 +6,14 @@ import pytest
 
 from ftkit import experiment as X
 from ftkit import telemetry as T
-from ftkit.core import FtkitError, read_json, to_json, write_json
-from ftkit.phoenixdb import PhoenixDatabaseProvider, without_password
-from ftkit.samples import telemetry
-from ftkit.telemetry import PROVIDERS, FileProvider, PhoenixProvider, TelemetryError, describe_provider, open_provider, save_telemetry
+from ftkit.core import FtkitError, to_json
+from ftkit.disk import read_json, write_json
+from ftkit.telemetry.phoenixdb import PhoenixDatabaseProvider, without_password
+from ftkit.telemetry.samples import telemetry
+from ftkit.telemetry.files import FileProvider, save_telemetry
+from ftkit.telemetry.http import PhoenixProvider
+from ftkit.telemetry.providers import PROVIDERS, describe_provider, open_provider
+from ftkit.telemetry.wire import TelemetryError
 
 SECRET = 's3cr3t'
 NAMES = ('PHOENIX_COLLECTOR_ENDPOINT', 'PHOENIX_ENDPOINT', 'PHOENIX_API_KEY', 'PHOENIX_SQL_DATABASE_URL')

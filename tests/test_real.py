@@ -8,12 +8,14 @@ import pytest
 from ftkit.core import FtkitError
 from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore, decide
 from ftkit.data.synth import SyntheticDataService
-from ftkit.feedback import feedback_telemetry
+from ftkit.telemetry.feedback import feedback_telemetry
 from ftkit.pipeline import finetune_sync
-from ftkit.registry import AdapterRegistry
-from ftkit.spans import renewed
-from ftkit.telemetry import FileProvider, PhoenixProvider, save_telemetry, send
-from ftkit.tiny import llama_config, random_model, tiny_base
+from ftkit.adapters.registry import AdapterRegistry
+from ftkit.telemetry.spans import renewed
+from ftkit.telemetry.files import FileProvider, save_telemetry
+from ftkit.telemetry.http import PhoenixProvider
+from ftkit.telemetry.sending import send
+from ftkit.model.tiny import llama_config, random_model, tiny_base
 
 DATA = Path(__file__).parents[2]/'shared'/'data'
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not DATA.exists(), reason=f'{DATA} is not here: the feedback files are not part of the project')]

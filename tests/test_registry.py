@@ -7,8 +7,14 @@ import sqlalchemy as sa
 from adapters import toy_adapter
 from ftkit import hub, registry as reg
 from ftkit.core import FtkitError
-from ftkit.passport import AdapterRefused, write_passport
-from ftkit.registry import ADAPTERS, ANY, HISTORY, MIGRATIONS, AdapterRegistry, StaleActivation, check_text, intact, migrate, next_version, schema_version, sweep, transaction
+from ftkit.model.passport import write_passport
+from ftkit.model.weights import AdapterRefused
+from ftkit.adapters.blobs import intact
+from ftkit.adapters.record import check_text, next_version
+from ftkit.adapters.registry import (
+    ADAPTERS, ANY, HISTORY, MIGRATIONS, AdapterRegistry, StaleActivation, migrate, schema_version,
+    sweep)
+from ftkit.database import transaction
 
 pytest_plugins = ['pg']
 fork = multiprocessing.get_context('fork')

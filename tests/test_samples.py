@@ -6,7 +6,7 @@ import pytest
 
 from ftkit import samples
 from ftkit.core import FtkitError
-from ftkit.spans import annotations_frame, frame_annotations, frame_spans, spans_frame
+from ftkit.telemetry.spans import annotations_frame, frame_annotations, frame_spans, spans_frame
 
 
 def answered(agent_type):

@@ -3,14 +3,19 @@ import asyncio
 
 import pytest
 
-from ftkit.core import FtkitError, InstructionExample
-from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore, decide, record_hash, require_approved
+from ftkit.core import FtkitError
+from ftkit.records import InstructionExample
+from ftkit.data.approval import ApprovalOrchestrator, ApprovalStore, decide
+from ftkit.data.decisions import record_hash
+from ftkit.data.gate import require_approved
 from ftkit.data.extract import pull
 from ftkit.data.synth import SyntheticDataService
-from ftkit.samples import telemetry
-from ftkit.select import AwaitingApproval, TrainingMethodSelector, batch_name, require
-from ftkit.spans import renewed
-from ftkit.telemetry import FileProvider, PhoenixProvider, save_telemetry, send
+from ftkit.telemetry.samples import telemetry
+from ftkit.plans.select import AwaitingApproval, TrainingMethodSelector, batch_name, require
+from ftkit.telemetry.spans import renewed
+from ftkit.telemetry.files import FileProvider, save_telemetry
+from ftkit.telemetry.http import PhoenixProvider
+from ftkit.telemetry.sending import send
 
 ENOUGH = 45
 

@@ -6,7 +6,7 @@ import torch
 from transformers import (AutoModelForCausalLM, CohereConfig, Gemma3TextConfig, GPT2Config, GPTNeoConfig, LlamaConfig, MistralConfig, Phi3Config, Qwen2Config,
     Starcoder2Config)
 
-from ftkit.shared import IGNORED, answer_logps, collate, common_prefix, plain_logps, share, tree, why_not_shared
+from ftkit.model.tree import IGNORED, answer_logps, collate, common_prefix, plain_logps, share, tree, why_not_shared
 
 SMALL = dict(vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256)
 ARCHITECTURES = dict(llama=LlamaConfig(**SMALL), qwen=Qwen2Config(**SMALL), gpt2=GPT2Config(vocab_size=97, n_embd=32, n_layer=2, n_head=4, n_positions=256, resid_pdrop=0., embd_pdrop=0., attn_pdrop=0.))
@@ -119,8 +119,8 @@ def test_the_last_token_is_predicted_and_never_read():
 def test_copies_of_frozen_weights_are_not_kept_and_nothing_else_changes():
     from contextlib import nullcontext
     from ftkit import shared
-    from ftkit.plan import OrchestrationConfig
-    from ftkit.train.base import with_lora
+    from ftkit.plans.plan import OrchestrationConfig
+    from ftkit.train.lora import with_lora
     config = OrchestrationConfig(tenant_id='a', project='b', model_type='llm', agent_type='c')
     def run(way):
         torch.manual_seed(0)

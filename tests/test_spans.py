@@ -5,7 +5,9 @@ from datetime import datetime, timezone
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ftkit.spans import Annotation, Span, annotations_frame, as_annotation, as_span, at, flatten, frame_annotations, frame_spans, nest, record_row, spans_frame
+from ftkit.telemetry.spans import (
+    Annotation, Span, annotations_frame, as_annotation, as_span, at, flatten, frame_annotations,
+    frame_spans, nest, record_row, spans_frame)
 
 leaf = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.sampled_from(['{"a": 1}', '[1, 2]', '{', '\ud83d', 'x\x00y', '<|im_end|>']))
 key = st.one_of(st.text(max_size=4), st.sampled_from(['a', 'a.b', 'a.0.b', 'a.10.b', '0', '', '.', 'a..b', 'metadata', 'tool.parameters', ' a']))

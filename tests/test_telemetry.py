@@ -11,8 +11,13 @@ import pytest
 from ftkit import samples
 from ftkit.core import FtkitError, collector_waits, content_hash
 from ftkit.data.extract import extraction, pull
-from ftkit.spans import Annotation, Span, annotations_frame, frame_annotations, frame_spans, nest, renewed, spans_frame
-from ftkit.telemetry import FileProvider, PhoenixProvider, TelemetryError, address, free_port, phoenix, save_telemetry, send
+from ftkit.telemetry.spans import (
+    Annotation, Span, annotations_frame, frame_annotations, frame_spans, nest, renewed, spans_frame)
+from ftkit.telemetry.files import FileProvider, save_telemetry
+from ftkit.telemetry.http import PhoenixProvider
+from ftkit.telemetry.sending import send
+from ftkit.telemetry.server import free_port, phoenix
+from ftkit.telemetry.wire import TelemetryError, address
 
 run = asyncio.run
 

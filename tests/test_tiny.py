@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from ftkit.core import FtkitError
-from ftkit.tiny import CHATML, EOS, PAD, chat_tokenizer, random_base, seal, tiny_base, train_tokenizer, verified
+from ftkit.model.tiny import CHATML, EOS, PAD, chat_tokenizer, random_base, seal, tiny_base, train_tokenizer, verified
 
 
 @pytest.fixture(scope='module')
@@ -32,7 +32,7 @@ def test_any_text_survives_the_tokenizer(tok, text):
 
 
 def test_a_reloaded_tokenizer_gives_the_same_ids_as_the_one_that_was_built(tok):
-    from ftkit.tiny import SENTENCES
+    from ftkit.model.tiny import SENTENCES
     built = chat_tokenizer(train_tokenizer(SENTENCES, 512))
     for text in (*SENTENCES, 'a  b\n\n c 12'): assert built(text)['input_ids']==tok(text)['input_ids']
 
@@ -145,7 +145,7 @@ def test_the_shipped_model_is_whole_small_enough_and_carries_the_template():
 def test_the_shipped_model_has_read_something_and_a_random_one_has_not():
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-    from ftkit.tiny import random_model
+    from ftkit.model.tiny import random_model
     tok = AutoTokenizer.from_pretrained(tiny_base())
     ids = tok('The list of values that will be returned when the request is complete.', return_tensors='pt')['input_ids']
     trained, untrained = (m.eval()(ids, labels=ids).loss.item() for m in (AutoModelForCausalLM.from_pretrained(tiny_base(), dtype=torch.float32), random_model(AutoConfig.from_pretrained(tiny_base()))))

@@ -4,9 +4,11 @@ import asyncio
 import pytest
 from test_old_runs import old_run
 
-from ftkit.core import write_json
-from ftkit.plan import Plan, fill
-from ftkit.track import Run, base_and_versions, facts_of, hyperparameters, list_runs, locked, stage, working, write_report
+from ftkit.disk import write_json
+from ftkit.plans.advice import fill
+from ftkit.plans.plan import Plan
+from ftkit.runs.report import base_and_versions, facts_of, hyperparameters, list_runs, write_report
+from ftkit.runs.run import Run, locked, stage, working
 
 NAME = 'sft_routing_20260131_120000'
 PLAN = dict(tenant_id='acme', project='shop', model_type='llm', agent_type='routing', base_model='acme/base')

@@ -10,17 +10,27 @@ from safetensors.torch import load_file
 
 from hub_stub import Hub
 
-from ftkit.core import FtkitError, InstructionDataset, InstructionExample, PreferencePair, as_time, now, read_json, write_json
+from ftkit.core import FtkitError, as_time, now
+from ftkit.disk import read_json, write_json
+from ftkit.records import InstructionDataset, InstructionExample, PreferencePair
 from ftkit.data.split import split
 from ftkit.data.version import save_version
-from ftkit.models import load_base
-from ftkit.plan import OrchestrationConfig, advice
-from ftkit.tiny import random_base
-from ftkit.track import Run, append_line, forecast_lines, read_lines, read_metrics
-from ftkit.train.base import ASIDE, SEAL, DiskFull, Diverged, checkpoints, newest_whole, quiet, save_adapter, targets, with_lora
+from ftkit.model.load import load_base
+from ftkit.plans.advice import advice
+from ftkit.plans.plan import OrchestrationConfig
+from ftkit.model.tiny import random_base
+from ftkit.runs.lines import append_line, read_lines
+from ftkit.runs.metrics import read_metrics
+from ftkit.runs.run import Run
+from ftkit.runs.watch import forecast_lines
+from ftkit.model.load import quietly as quiet
+from ftkit.train.base import save_adapter
+from ftkit.train.checkpoints import ASIDE, SEAL, DiskFull, checkpoints, newest_whole
+from ftkit.train.log import Diverged
+from ftkit.train.lora import targets, with_lora
 from ftkit.train.dpo import train_dpo_rows
 from ftkit.train.preflight import encode, encode_pair, fit_rows, inspect_rows, refuse_unless_clean
-from ftkit.parcel import pack
+from ftkit.runs.parcel import pack
 from ftkit.train.run import train_here, training_data
 from ftkit.train.sft import train_sft_rows
 
@@ -127,7 +137,7 @@ def test_a_validation_loss_that_is_no_number_stops_the_run_and_is_no_best_one(tm
     assert newest_whole(tmp_path/'checkpoints').name=='checkpoint-1'
 
 def test_weights_that_are_no_numbers_are_never_written_so_nothing_can_be_registered(tmp_path):
-    from ftkit.registry import AdapterRegistry
+    from ftkit.adapters.registry import AdapterRegistry
     base = load_base(random_base(), dtype='float32', device='cpu')
     model, _ = with_lora(base.model, config().adapter)
     with torch.no_grad(): next(p for p in model.parameters() if p.requires_grad)[0, 0] = float('nan')

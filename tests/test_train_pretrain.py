@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from ftkit.core import FtkitError
-from ftkit.tiny import SENTENCES, chat_tokenizer, llama_config, random_model, train_tokenizer
-from ftkit.train.pretrain import (Text, batches_of, coffee_chats, curate, docstrings, gap_tasks, licence, lines, next_token_loss, optimizers, pack,
-                                  perplexity, pretrain, prose, rate, telling_words, topic_tasks, unigram_perplexity, written)
+from ftkit.model.tiny import SENTENCES, chat_tokenizer, llama_config, random_model, train_tokenizer
+from ftkit.model.pretrain import (
+    Text, batches_of, coffee_chats, curate, docstrings, gap_tasks, licence, lines, next_token_loss,
+    optimizers, pack, perplexity, pretrain, prose, rate, telling_words, topic_tasks,
+    unigram_perplexity, written)
 
 
 @pytest.fixture(scope='module')

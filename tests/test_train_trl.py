@@ -8,11 +8,14 @@ import pytest
 from packaging.requirements import Requirement
 from transformers import Trainer, TrainingArguments
 
-from ftkit.core import FtkitError, InstructionExample
-from ftkit.models import load_base, quietly
-from ftkit.plan import Adapter, Train
-from ftkit.tiny import random_base
-from ftkit.train.base import checkpoints, fit, with_lora
+from ftkit.core import FtkitError
+from ftkit.records import InstructionExample
+from ftkit.model.load import load_base, quietly
+from ftkit.plans.plan import Adapter, Train
+from ftkit.model.tiny import random_base
+from ftkit.train.base import fit
+from ftkit.train.checkpoints import checkpoints
+from ftkit.train.lora import with_lora
 from ftkit.train.run import METHODS, resolve
 from ftkit.train.sft import train_sft_rows
 from ftkit.train.trl import PRIVATE, has_name, missing_names, own_trainer

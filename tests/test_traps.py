@@ -7,14 +7,20 @@ import torch
 from families import REFUSED, TRAINED, tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from ftkit.core import ConversationTrajectory, ConversationTurn, FtkitError, InstructionDataset, InstructionExample, PreferencePair, write_json
+from ftkit.core import FtkitError
+from ftkit.disk import write_json
+from ftkit.records import (ConversationTrajectory, ConversationTurn, InstructionDataset, InstructionExample, PreferencePair)
 from ftkit.data.formats import prompt_of, tools_of
-from ftkit.models import closing_id, load, load_base, render, to_ids
-from ftkit.plan import OrchestrationConfig
-from ftkit.shared import IGNORED, answer_logps, collate, plain_logps, share, tree
-from ftkit.tiny import random_base
-from ftkit.train.base import save_adapter, with_lora
-from ftkit.train.preflight import CHECKS, Row, arrow_marks, encode, encode_conversation, encode_pair, fit_rows, inspect_rows, length_notes, preview, refuse_unless_clean, stops, template_fault
+from ftkit.model.load import load, load_base
+from ftkit.model.prompt import closing_id, render, to_ids
+from ftkit.plans.plan import OrchestrationConfig
+from ftkit.model.tree import IGNORED, answer_logps, collate, plain_logps, share, tree
+from ftkit.model.tiny import random_base
+from ftkit.train.base import save_adapter
+from ftkit.train.lora import with_lora
+from ftkit.train.preflight import (
+    CHECKS, Row, arrow_marks, encode, encode_conversation, encode_pair, fit_rows, inspect_rows,
+    length_notes, preview, refuse_unless_clean, stops, template_fault)
 from ftkit.train.run import row_limit
 from ftkit.train.sft import sft_columns, tree_collator
 

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ftkit.core import ConversationTrajectory, ConversationTurn, FtkitError, InstructionExample, PreferencePair, Triplet, as_time
-from ftkit.data.approval import ApprovalBatch, ApprovalStore, ReviewItem, ReviewQueue, annotations
-from ftkit.widgets import KEYMAP, PAGE, ApprovalPanel, approval_panel, check_keys, key_layer, show_record, snapshot, word_diff
+from ftkit.core import FtkitError, as_time
+from ftkit.records import ConversationTrajectory, ConversationTurn, InstructionExample, PreferencePair, Triplet
+from ftkit.data.approval import ApprovalStore, annotations
+from ftkit.data.decisions import ApprovalBatch, ReviewItem
+from ftkit.data.queue import ReviewQueue
+from ftkit.panels.approval import ApprovalPanel, approval_panel, check_keys
+from ftkit.panels.parts import KEYMAP, PAGE, key_layer, show_record, snapshot, word_diff
 
 NASTY = '<script>alert(1)</script><img src=x onerror=y>&amp;"\''
 

@@ -15,8 +15,8 @@ def missing():
     return next((m for m in ('anywidget', 'jupyterlab', 'ipykernel') if importlib.util.find_spec(m) is None), None)
 
 CELLS = ['''from ftkit.core import InstructionExample
-from ftkit.data.approval import ApprovalBatch, ReviewItem
-from ftkit.widgets import approval_panel''', '''html = ' <img src=x onerror="window.hacked=1">'
+from ftkit.data.decisions import ApprovalBatch, ReviewItem
+from ftkit.panels.approval import approval_panel''', '''html = ' <img src=x onerror="window.hacked=1">'
 items = [ReviewItem(f'i{k:02}', InstructionExample('Route.', f'question {k}'+html*(k==0), 'orders', dict(synthetic=True)), k/30, 'orders') for k in range(30)]
 approval_panel(ApprovalBatch('b', items, context=dict(guidelines='One agent for each request.', reasons=['two agents'])), 'ana')''', '# Below', 'print("end")']
 

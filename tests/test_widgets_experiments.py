@@ -5,9 +5,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from ftkit import experiment as X, widgets
-from ftkit.experiment import Experiment
-from ftkit.telemetry import PhoenixProvider
-from ftkit.widgets import ExperimentsPanel, details_html, evaluation_html, experiments_html, plot_experiments
+from ftkit.runs.history import Experiment
+from ftkit.telemetry.http import PhoenixProvider
+from ftkit.panels.experiments import (ExperimentsPanel, details_html, evaluation_html, experiments_html, plot_experiments)
 from test_experiment import run_folder
 
 def tried(n, method='sft', agent='routing', gain=.3, train=.5, val=.6, **metrics):

@@ -17,8 +17,8 @@ def run(out):
 
 
 if __name__=='__main__':
-    from ftkit.core import read_json
-    from ftkit.tiny import MANIFEST, WEIGHTS, seal
+    from ftkit.disk import read_json
+    from ftkit.model.tiny import MANIFEST, WEIGHTS, seal
     if sys.argv[1:]==['--seal']: # after the model card was edited
         seal(WEIGHTS, **{k: v for k,v in read_json(WEIGHTS/MANIFEST).items() if k!='files'})
     else:

@@ -1,0 +1,85 @@
+"Imports by the module paths of 0.1, for one version: each name is found where it is, with a warning."
+import sys
+import warnings
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.util import spec_from_loader
+from types import ModuleType
+
+MOVED = { # module of 0.1 -> the pages its names are on
+    'backends.base': 'jobs.job',
+    'backends.local': 'jobs.local',
+    'backends.training': 'jobs.training',
+    'core': 'core disk display records',
+    'data.approval': 'data.decisions data.approval data.gate data.queue',
+    'data.clean': 'data.near data.clean data.overlap',
+    'data.extract': 'data.calls data.verdicts data.judged data.examples data.triplets data.trajectories data.extract',
+    'data.split': 'data.certificate data.split',
+    'data.synth': 'data.requests data.recombine data.screen data.synth',
+    'data.version': 'data.version data.lineage',
+    'evals.compare': 'evals.sheet evals.verdict evals.pair evals.compare',
+    'experiment': 'runs.experiment runs.export runs.history',
+    'faults': 'runs.faults',
+    'feedback': 'telemetry.feedback',
+    'hub': 'adapters.storage adapters.card adapters.inference',
+    'messages': 'telemetry.messages',
+    'models': 'model.load model.prompt model.windows model.score model.generate model.embed',
+    'parcel': 'runs.parcel',
+    'passport': 'model.weights model.passport',
+    'phoenixdb': 'telemetry.phoenixdb',
+    'pipeline': 'opening stages pipeline',
+    'plan': 'plans.plan plans.resume plans.advice',
+    'registry': 'adapters.record adapters.blobs adapters.registry',
+    'samples': 'telemetry.samples',
+    'select': 'plans.select',
+    'shared': 'model.tree',
+    'spans': 'telemetry.spans',
+    'telemetry': 'telemetry.wire telemetry.provider telemetry.http telemetry.files telemetry.providers telemetry.server telemetry.sending',
+    'tiny': 'model.tiny',
+    'track': 'runs.lines runs.run runs.metrics runs.watch runs.report',
+    'train.base': 'train.lora train.log train.restore train.checkpoints train.base',
+    'train.pretrain': 'model.pretrain',
+    'widgets': 'panels.parts panels.approval panels.experiments',
+}
+HERE = {'core', 'data.approval', 'data.clean', 'data.extract', 'data.split', 'data.synth', 'data.version', 'evals.compare', 'pipeline', 'telemetry', 'train.base'} # of these, the pages and rooms that are still there
+
+def find(old:str, name:str):
+    "The object that a module of 0.1 had under a name, and the page it is on."
+    for page in MOVED[old].split():
+        module = import_module(f'ftkit.{page}')
+        if name in vars(module): return getattr(module, name), page
+    raise AttributeError(f"module 'ftkit.{old}' of ftkit 0.1 had no {name!r} that is still there")
+
+def warn(old:str, name:str, page:str):
+    "Say where a name is."
+    warnings.warn(f'ftkit.{old} has moved: write `from ftkit.{page} import {name}`; the old path goes in the next version', DeprecationWarning, stacklevel=3)
+
+class MovedModule(ModuleType):
+    "Stands where a module of 0.1 was."
+    def __getattr__(self, name):
+        if name.startswith('__'): raise AttributeError(name)
+        found, page = find(self.__name__.removeprefix('ftkit.'), name)
+        warn(self.__name__.removeprefix('ftkit.'), name, page)
+        return found
+
+class MovedFinder(MetaPathFinder, Loader):
+    "Finds the modules of 0.1 that are no more."
+    def find_spec(self, fullname, path=None, target=None):
+        old = fullname.removeprefix('ftkit.')
+        if fullname.startswith('ftkit.') and old in MOVED and old not in HERE or fullname=='ftkit.backends': return spec_from_loader(fullname, self, is_package=fullname=='ftkit.backends')
+    def create_module(self, spec): return MovedModule(spec.name)
+    def exec_module(self, module): pass
+
+def install():
+    "Let old paths be imported."
+    if not any(isinstance(f, MovedFinder) for f in sys.meta_path): sys.meta_path.insert(0, MovedFinder())
+
+def old_attribute(old:str):
+    "`__getattr__` for a room or page that has the path of a module of 0.1."
+    def __getattr__(name):
+        if name.startswith('__') or old not in MOVED: raise AttributeError(f"module 'ftkit.{old}' has no attribute {name!r}")
+        try: found, page = find(old, name)
+        except AttributeError: raise AttributeError(f"module 'ftkit.{old}' has no attribute {name!r}") from None
+        warn(old, name, page)
+        return found
+    return __getattr__

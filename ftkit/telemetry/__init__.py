@@ -1,0 +1,3 @@
+from ftkit._moved import old_attribute
+
+__getattr__ = old_attribute('telemetry')
