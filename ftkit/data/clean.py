@@ -131,9 +131,6 @@ def escape_control_tokens(
 # %% ../../nbs/20_data/36_clean.ipynb #b33488ab
 CALL = re.compile(r'<tool_call>\n(\{.*?\})\n</tool_call>', re.S)
 
-# %% ../../nbs/20_data/36_clean.ipynb #7ee24cbb
-CALL = re.compile(r'<tool_call>\n(\{.*?\})\n</tool_call>', re.S)
-
 # %% ../../nbs/20_data/36_clean.ipynb #8014b60c
 def control_tokens(
     record, # any record
