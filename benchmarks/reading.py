@@ -24,7 +24,7 @@ TEMPLATE = 'Answer as the shop does: say what is known about the order, ask for 
 
 def sample(seeds, key):
     "Spans of the shop and what was said about them."
-    from ftkit import samples
+    from ftkit.telemetry import samples
     from ftkit.telemetry.spans import renewed
     spans, notes = [], []
     for seed in range(seeds):

@@ -1,5 +1,5 @@
 "Build the site from the notebooks: `python docs/build.py [--out FOLDER]`. Nothing is executed and nothing is fetched."
-import argparse, shutil, sys, time
+import argparse, json, shutil, sys, time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -9,22 +9,22 @@ from nbformat.v4 import new_markdown_cell
 import nbformat
 
 from extra import benchmarks_page, changelog_page, errors_page
-from pages import FLOORS, NBS, ROOT, Names, floor, linked, notebooks, page, slug, tutorials
+from pages import NBS, ROOT, Names, handed_up, linked, name_of, notebooks, page, pages_of, rooms, slug, tutorials
 
-def toctree(caption, entries): return '\n'.join([':::{toctree}', ':hidden:', f':caption: {caption}', '', *entries, ':::'])
+def toctree(caption, entries): return '\n'.join([':::{toctree}', ':hidden:', *([f':caption: {caption}'] if caption else []), '', *entries, ':::'])
 
 def contents(index):
     "The shelves of the sidebar, on the front page."
     shelves = [toctree('Tutorials', ['tutorials/index', *(f'tutorials/{slug(p.stem)}' for p in tutorials())])]
-    for n,title in FLOORS.items():
-        if on_it := [slug(p.stem) for p in notebooks() if floor(p)==n]: shelves.append(toctree(f'{n}0 · {title}', on_it))
+    shelves.append(toctree('The house', [f'rooms/{slug(r.name)}' for r in rooms()]))
     index.cells.append(new_markdown_cell('\n\n'.join([*shelves, toctree('More', ['errors', 'benchmarks', 'changelog'])])))
     return index
 
 def first_lines(path):
     "Title, line, and what a tutorial needs."
-    cells = [c.source for c in nbformat.read(path, 4).cells if c.cell_type=='markdown']
+    cells = [''.join(c['source']) for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type']=='markdown']
     title, line = cells[0].split('\n\n> ')
+    line = line.split('\n\n')[0]
     needs = next((c.split('\n\n')[0] for c in cells[1:3] if c.startswith('**You need**')), '')
     return title.removeprefix('# '), line, needs
 
@@ -36,16 +36,24 @@ def shelf():
         out.append(f'## [{title}]({slug(p.stem)}.ipynb)\n\n{line}\n\n{needs}')
     return '\n\n'.join(out)
 
+def room_page(room):
+    "A shelf: what the room hands up, and its pages in reading order."
+    pages = pages_of(room)
+    lines = [f'- [{name_of(p)}](../{name_of(p)}.ipynb): {first_lines(p)[1]}' for p in pages]
+    up = f'Hands up: {handed_up()[room.name]}.'
+    return '\n\n'.join([f'# {slug(room.name).capitalize()}', f'{{.lead}}\n{up}', '\n'.join(lines), toctree('', [f'../{name_of(p)}' for p in pages])])
+
 def write_sources(folder):
     "Everything Sphinx reads, under one folder."
     shutil.rmtree(folder, ignore_errors=True)
-    (folder/'tutorials').mkdir(parents=True)
+    for shelf_folder in ('tutorials', 'rooms'): (folder/shelf_folder).mkdir(parents=True)
     names = Names()
-    for p in notebooks(): nbformat.write(page(p, names, f'ftkit.{slug(p.stem)}'), folder/f'{slug(p.stem)}.ipynb')
+    for p in notebooks(): nbformat.write(page(p, names, f'ftkit.{name_of(p)}'), folder/f'{name_of(p)}.ipynb')
     for p in tutorials(): nbformat.write(page(p, names), folder/'tutorials'/f'{slug(p.stem)}.ipynb')
     nbformat.write(contents(page(NBS/'index.ipynb', names)), folder/'index.ipynb')
-    for picture in NBS.rglob('*.svg'): shutil.copy(picture, folder/picture.relative_to(NBS))
+    for picture in NBS.rglob('*.svg'): shutil.copy(picture, folder/(picture.name if picture.parent in rooms() else picture.relative_to(NBS)))
     made = {'tutorials/index.md': shelf(), 'errors.md': errors_page(names), 'benchmarks.md': linked(benchmarks_page(), names.find), 'changelog.md': changelog_page()}
+    made |= {f'rooms/{slug(r.name)}.md': linked(room_page(r), names.find) for r in rooms()}
     for name,text in made.items(): (folder/name).write_text(text, encoding='utf-8')
     return len(list(folder.rglob('*.ipynb')))+len(made)
 

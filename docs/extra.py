@@ -1,7 +1,7 @@
 "Pages made from other files than notebooks: error messages from the code, benchmarks from their results."
 import ast, json, re
 
-from pages import ROOT, slug
+from pages import ROOT, name_of
 
 
 def pattern(node):
@@ -59,21 +59,21 @@ def owners(tree):
 
 def errors_page(names):
     "What ftkit says when it refuses, and what to do."
-    from pages import floor, notebooks, reference
+    from pages import notebooks, reference
     by_module = {}
     for module,name,kind,said in messages(): by_module.setdefault(module, {}).setdefault((kind, ' '.join(said.split())), name)
     total = sum(map(len, by_module.values()))
     out = ['# Error messages', '{.lead}\nEvery message that ftkit raises, and what to do about it.',
            f'All {total} are subclasses of {reference(names.find("FtkitError"), "FtkitError")}, a `ValueError`, unless noted. ‹name› and … stand for what is filled in. This page is read from the code; search it for the words you see.']
-    for p in sorted(notebooks(), key=lambda p: (-floor(p), p.name)):
-        module = f'ftkit.{slug(p.stem)}'
+    for p in sorted(notebooks(), key=lambda p: (-int(p.parent.name.split('_')[0]), p.name)):
+        module = f'ftkit.{name_of(p)}'
         if not (found := by_module.pop(module, None)): continue
-        out.append(f'## {slug(p.stem)}')
+        out.append(f'## {name_of(p)}')
         for (kind, said), name in found.items():
             wrong, todo = advice(said)
             source = names.find(name, module) or names.find(name.split('.')[0], module) or module
             own = '' if kind=='FtkitError' else f', a `{kind}`'
-            short = (name if not isinstance(source, str) else slug(p.stem))
+            short = (name if not isinstance(source, str) else name_of(p))
             meta = f'from {reference(source, short)}{own}'
             body = [f'`{code(wrong)}`', *([f'**To do:** {plain(todo)}'] if todo else []), meta]
             out.append(':::{container} message\n'+'\n\n'.join(body)+'\n:::')

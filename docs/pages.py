@@ -1,6 +1,7 @@
 "Notebook pages as Sphinx reads them: prose, examples and outputs as they stand, exported cells as signatures with tables."
-import ast, re
+import ast, json, os, re
 from configparser import ConfigParser
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -13,33 +14,51 @@ NBS = ROOT/'nbs'
 settings = ConfigParser(delimiters=['='])
 settings.read(ROOT/'settings.ini', encoding='utf-8')
 settings = settings['DEFAULT']
-FLOORS = {9: 'One call, one window', 8: 'Serving', 7: 'Registry', 6: 'Evaluation', 5: 'Where a run happens', 4: 'Training', 3: 'Method, plan, log, models', 2: 'Data', 1: 'Telemetry', 0: 'Records and samples'}
 
 def slug(name):
     "File name of a page without its number, as nbdev names it."
     return re.sub(r'^\d+[a-z]?_', '', name)
 
-def floor(path):
-    "Tens digit of a page's number."
-    return int(re.match(r'\d+', path.name).group())//10
+@cache
+def name_of(path):
+    "Name of a page on the site, which is its module: `nbs/20_data/36_clean.ipynb` -> `data.clean`; a tutorial is called by its file."
+    first = json.loads(path.read_text(encoding='utf-8'))['cells'][0]['source']
+    found = re.match(r'#\|\s*default_exp\s+(\S+)', ''.join(first))
+    return found[1] if found else slug(path.stem)
+
+def rooms():
+    "Folders of pages, top floor first."
+    return sorted((p for p in NBS.iterdir() if p.is_dir() and re.match(r'\d+_', p.name)), reverse=True)
+
+def pages_of(room): return sorted(room.glob('*.ipynb'))
 
 def notebooks():
-    "Every page, lowest floor first; `index` and the tutorials are not modules."
-    return [p for p in sorted(NBS.glob('*.ipynb')) if p.stem!='index']
+    "Every page, lowest room first; `index` and the tutorials are not modules."
+    return [p for room in reversed(rooms()) for p in pages_of(room)]
 
 def tutorials(): return sorted((NBS/'tutorials').glob('*.ipynb'))
+
+def handed_up():
+    "What each room hands up, as the table on the front page says: folder name -> words."
+    text = '\n'.join(c.source for c in nbformat.read(NBS/'index.ipynb', 4).cells if c.cell_type=='markdown')
+    return dict(re.findall(r'^\| `(\d+_\w+)` \|.*\| ([^|\n]*\S) \|$', text, re.M))
 
 def directives(source): return dict(re.findall(r'^#\|\s*([\w-]+):?[ \t]*(.*)$', source, re.M))
 
 def shown_code(source): return '\n'.join(l for l in source.splitlines() if not l.startswith(('#|', '%matplotlib'))).strip('\n')
 
 
+def absolute(path, module):
+    "A module as an import names it, without leading dots."
+    dots = len(path)-len(path.lstrip('.'))
+    return '.'.join(filter(None, [*module.split('.')[:-dots], path[dots:]])) if dots else path
+
 class Names:
     "What every public name means, and from which page a word in backticks is understood."
     def __init__(self):
         self.of = {} # module -> its symbols by name
         for p in notebooks():
-            module = f'ftkit.{slug(p.stem)}'
+            module = f'ftkit.{name_of(p)}'
             source = ROOT/Path(*module.split('.')).with_suffix('.py')
             if not source.exists(): continue
             found = [x for s in symbols(source, module) for x in (s, *s.methods)]
@@ -48,12 +67,13 @@ class Names:
         table = next(n.value for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id=='_pages')
         self.public = {name: f'ftkit.{page}' for page,names in ast.literal_eval(table).items() for name in names.split()}
 
-    def imported(self, nb):
-        "Names that the code of a notebook imports from ftkit -> their module."
+    def imported(self, nb, module=''):
+        "Names that the code of a notebook imports from ftkit, by an absolute or a relative path -> their module."
         out = {}
         for c in nb.cells:
-            for m in re.finditer(r'^from (ftkit[\w.]*) import (\(?)([^\n]+(?:\n +[^\n]+)*)', c.source if c.cell_type=='code' else '', re.M):
-                for name in re.findall(r'\w+', m[3]): out[name] = self.public.get(name) if m[1]=='ftkit' else m[1]
+            for m in re.finditer(r'^from (ftkit[\w.]*|\.[\w.]*) import \(?([^\n]+(?:\n +[^\n]+)*)', c.source if c.cell_type=='code' else '', re.M):
+                home = absolute(m[1], module)
+                for name in re.findall(r'\w+', m[2]): out[name] = self.public.get(name) if home=='ftkit' else home
         return out
 
     def find(self, word, module='', imported=()):
@@ -89,10 +109,21 @@ def linked(text, find):
         out.append(''.join(reference(f, p[1:-1]) if p.startswith('`') and not p.startswith('``') and (f := find(p[1:-1])) else p for p in pieces))
     return '\n'.join(out)
 
-def prose(text, find):
-    "A Markdown cell for Sphinx: Quarto's callouts and nbdev's page names translated."
+def site_path(path):
+    "Where a notebook is on the site, without its ending: pages at the top, by their module."
+    return f'tutorials/{slug(path.stem)}' if path.parent.name=='tutorials' else name_of(path)
+
+def follow(target, path):
+    "A link from a notebook to another, as it leads on the site."
+    to, _, section = target.partition('#')
+    there = (path.parent/to).resolve()
+    if not there.is_file(): raise ValueError(f'{path.relative_to(NBS)} links to {to}, which is not there')
+    return os.path.relpath(f'{site_path(there)}.ipynb', Path(site_path(path)).parent)+(f'#{section}' if section else '')
+
+def prose(text, find, path):
+    "A Markdown cell for Sphinx: Quarto's callouts and links to notebooks translated."
     text = re.sub(r'^:{3,}\s*\{\.callout-(\w+)[^}]*\}[ \t]*\n(.*?)^:{3,}[ \t]*$', r':::{\1}\n\2:::', text, flags=re.M|re.S)
-    text = re.sub(r'\]\(((?:\.\./|\w+/)*)([\w.-]+)\.ipynb', lambda m: f']({m[1]}{slug(m[2])}.ipynb', text)
+    text = re.sub(r'\]\(((?!\w+:)[^)\s]+\.ipynb(?:#[^)\s]*)?)\)', lambda m: f']({follow(m[1], path)})', text)
     text = re.sub(r'^```sh$', '```console', text, flags=re.M) if '\n$ ' in text else text
     return linked(text, find)
 
@@ -173,12 +204,12 @@ def without_widgets(outputs):
 def page(path, names, module=''):
     "A notebook as myst-nb reads it."
     nb = nbformat.read(path, 4)
-    imported = names.imported(nb)
+    imported = names.imported(nb, module)
     find = lambda word: names.find(word, module, imported)
     cells = []
     for c in nb.cells:
         if c.cell_type=='markdown':
-            text = prose(c.source, find)
+            text = prose(c.source, find, path)
             if not cells: # title and its line
                 text = re.sub(r'^> (.*)$', r'{.lead}\n\1', text, flags=re.M)
                 if module: text = re.sub(r'^(# .*)$', rf'\1\n\n:::{{py:module}} {module}\n:::', text, count=1, flags=re.M)

@@ -90,7 +90,7 @@ def elsewhere(code, *args):
     "What another process prints"
     return subprocess.run([sys.executable, '-c', code, *map(str, args)], capture_output=True, text=True, check=True).stdout.strip()
 
-STATUS = 'import sys; from ftkit.backends.base import Job; print(Job.load(sys.argv[1]).status())'
+STATUS = 'import sys; from ftkit.jobs.job import Job; print(Job.load(sys.argv[1]).status())'
 SUBMIT = '''
 import os, pathlib, signal, sys
 from types import SimpleNamespace
@@ -125,7 +125,7 @@ def test_a_killed_job_is_lost_and_any_process_learns_the_signal(started):
     job = started('os.kill(os.getpid(), signal.SIGKILL)', detached=True)
     with pytest.raises(FtkitError, match=r'killed by signal 9 \(often: out of memory\)'): waited(job)
     assert job.status()=='lost'
-    assert 'signal 9' in elsewhere('import sys; from ftkit.backends.base import outcome\ntry: outcome(sys.argv[1])\nexcept ValueError as e: print(e)', job.run)
+    assert 'signal 9' in elsewhere('import sys; from ftkit.jobs.job import outcome\ntry: outcome(sys.argv[1])\nexcept ValueError as e: print(e)', job.run)
 
 def test_a_job_whose_shell_is_killed_too_is_lost(started):
     job = begun(started(FOREVER))
@@ -204,7 +204,7 @@ def test_a_job_that_is_deaf_to_the_first_signal_is_ended_by_the_second(started, 
 
 def test_another_process_can_cancel(started):
     job = begun(started(FOREVER, detached=True))
-    elsewhere('import sys; from ftkit.backends.base import Job; Job.load(sys.argv[1]).cancel()', job.run)
+    elsewhere('import sys; from ftkit.jobs.job import Job; Job.load(sys.argv[1]).cancel()', job.run)
     assert job.status()=='cancelled'
 
 def test_a_job_can_be_cancelled_when_nothing_can_be_written(started):
@@ -361,7 +361,7 @@ def plan(**more):
 
 def place_of_the_page():
     "The place that the page of the contract writes, and the command it starts"
-    page = json.loads((Path(__file__).parent.parent/'nbs'/'50_backends.base.ipynb').read_text())
+    page = json.loads((Path(__file__).parent.parent/'nbs'/'60_jobs'/'10_jobs.ipynb').read_text())
     source, = [''.join(c['source']) for c in page['cells'] if 'class Elsewhere' in ''.join(c['source'])]
     names = dict(tempfile=tempfile, shutil=shutil, subprocess=subprocess, sys=sys, Path=Path, Job=Job, FtkitError=FtkitError, state_left=state_left)
     exec(source, names)

@@ -60,12 +60,12 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     assert read_json(tmp_path/'a')==1 and [p.name for p in tmp_path.iterdir()]==['a']
 
 def test_a_folder_is_never_half_there_when_the_process_is_killed(tmp_path):
-    code = f"import os, signal, sys\nfrom ftkit.core import atomic_dir\nwith atomic_dir({str(tmp_path/'d')!r}) as d:\n (d/'a').write_text('x')\n os.kill(os.getpid(), signal.SIGKILL)"
+    code = f"import os, signal, sys\nfrom ftkit.disk import atomic_dir\nwith atomic_dir({str(tmp_path/'d')!r}) as d:\n (d/'a').write_text('x')\n os.kill(os.getpid(), signal.SIGKILL)"
     assert subprocess.run([sys.executable, '-c', code]).returncode==-signal.SIGKILL
     assert not (tmp_path/'d').exists()
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path):
-    code = f"import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\nfrom ftkit.core import write_jsonl\ntry: write_jsonl({str(tmp_path/'a')!r}, [dict(x='y'*100)]*100)\nexcept OSError as e: print(e.errno)"
+    code = f"import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\nfrom ftkit.disk import write_jsonl\ntry: write_jsonl({str(tmp_path/'a')!r}, [dict(x='y'*100)]*100)\nexcept OSError as e: print(e.errno)"
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip()=='27'
     assert list(tmp_path.iterdir())==[]
 

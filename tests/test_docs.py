@@ -13,9 +13,18 @@ NOTEBOOKS = [p for p in sorted(NBS.rglob('*.ipynb')) if '.ipynb_checkpoints' not
 TUTORIALS = sorted((NBS/'tutorials').glob('[0-9]*.ipynb'))
 pytestmark = pytest.mark.docs
 name_of = lambda p: p.stem
+ROOMS = sorted(p for p in NBS.iterdir() if p.is_dir() and re.match(r'\d+_', p.name))
+PAGES = [p for room in ROOMS for p in sorted(room.glob('*.ipynb'))]
 
 def cells(path, kind): return [''.join(c['source']) for c in json.loads(path.read_text())['cells'] if c['cell_type']==kind]
 
+
+def module_of(path): return cells(path, 'code')[0].split()[-1]
+
+def links_of(path):
+    "Links in the prose of a notebook that stay in the project."
+    text = '\n'.join(cells(path, 'markdown'))
+    return [l for l in re.findall(r'\]\(([^)\s]+)\)', re.sub(r'```.*?```', '', text, flags=re.S)) if not urlsplit(l).scheme and not l.startswith('#')]
 
 class Page(HTMLParser):
     "Ids, links, words, and code that is not a link, of one page."
@@ -50,7 +59,7 @@ def site(tmp_path_factory):
     r = subprocess.run([sys.executable, ROOT/'docs'/'build.py', '--out', out], capture_output=True, text=True, timeout=500)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert r.returncode==0, (r.stdout+r.stderr)[-4000:]
-    assert after.ru_utime+after.ru_stime-before.ru_utime-before.ru_stime<60
+    assert after.ru_utime+after.ru_stime-before.ru_utime-before.ru_stime<120
     return out/'html'
 
 @pytest.fixture(scope='session')
@@ -60,7 +69,33 @@ def said(page): return ' '.join(' '.join(page.text).split())
 
 
 def test_every_notebook_is_a_page(built):
-    for p in NOTEBOOKS: assert re.sub(r'^\d+_', '', p.stem)+'.html' in {Path(n).name for n in built}, p.name
+    assert len(PAGES)>=100
+    assert {f'{module_of(p)}.html' for p in PAGES}-set(built)==set()
+    assert {f'tutorials/{re.sub(r"^[0-9]+_", "", p.stem)}.html' for p in NOTEBOOKS if p.parent.name=='tutorials'}-set(built)==set()
+
+def test_every_room_is_a_shelf_with_its_pages_in_order(built):
+    front = [c for c in cells(NBS/'index.ipynb', 'markdown') if c.startswith('| room | pages |')][0]
+    rows = [row.strip('| ').split(' | ') for row in front.splitlines()[2:]]
+    assert [r[0].strip('`') for r in rows]==[r.name for r in reversed(ROOMS)] and all(r[2:] and r[2] for r in rows), 'top floor first, and what each hands up'
+    for room, row in zip(reversed(ROOMS), rows):
+        pages, shelf = sorted(room.glob('*.ipynb')), built[f'rooms/{room.name.partition("_")[2]}.html']
+        assert re.findall(r'\]\(([^)]+)\)', row[1])==[f'{room.name}/{p.name}' for p in pages], 'run `make notebooks`'
+        listed = [l for l in shelf.links if l.startswith('../') and l.removeprefix('../').removesuffix('.html') in {module_of(p) for p in pages}]
+        assert list(dict.fromkeys(listed))==[f'../{module_of(p)}.html' for p in pages]
+        assert f'Hands up: {row[2]}' in said(shelf)
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=name_of)
+def test_a_link_in_a_notebook_leads_to_a_file(path):
+    assert [l for l in links_of(path) if not (path.parent/unquote(urlsplit(l).path)).exists()]==[]
+
+def test_a_link_to_a_page_leads_to_it_from_every_folder(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT/'docs'))
+    from pages import follow
+    here, room = NBS/'20_data'/'36_clean.ipynb', NBS/'20_data'
+    assert follow('42_split.ipynb', here)=='data.split.ipynb' and follow('../00_ground/00_core.ipynb#errors', here)=='core.ipynb#errors'
+    assert follow('../20_data/36_clean.ipynb', NBS/'tutorials'/'04_search.ipynb')=='../data.clean.ipynb'
+    assert follow('tutorials/04_search.ipynb', NBS/'index.ipynb')=='tutorials/search.ipynb' and follow('20_data/36_clean.ipynb', NBS/'index.ipynb')=='data.clean.ipynb'
+    with pytest.raises(ValueError, match='links to 99_gone.ipynb, which is not there'): follow('99_gone.ipynb', room/'36_clean.ipynb')
 
 def test_every_internal_link_leads_somewhere(site, built):
     wrong = []
@@ -90,7 +125,7 @@ def words_of_the_code():
     "Every identifier, option, key and file name that code here knows."
     python = [p.read_text(encoding='utf-8') for d in ('ftkit', 'tests', 'tools', 'benchmarks', 'docs') for p in (ROOT/d).rglob('*.py')]
     text = '\n'.join([*python, *(s for p in NOTEBOOKS for s in cells(p, 'code')), (ROOT/'settings.ini').read_text()])
-    files = ' '.join(p.name for d in (ROOT, *(ROOT/d for d in ('nbs', 'tools', 'docs', 'benchmarks'))) for p in d.iterdir())
+    files = ' '.join([*(p.name for d in (ROOT, *(ROOT/d for d in ('tools', 'docs', 'benchmarks'))) for p in d.iterdir()), *(p.name for p in NBS.rglob('*')), *(r.name for r in ROOMS)])
     return {'psql', *re.findall(r'\w+', text+files)}
 
 def test_names_in_backticks_are_names_of_the_code():
@@ -132,7 +167,7 @@ def test_every_benchmark_is_on_its_page(built):
 def test_notebook_results_are_shown(site):
     shown = lambda name: (site/name).read_text(encoding='utf-8')
     assert '#b7e4c7' in shown('train.preflight.html') # coloured tokens
-    assert 'class="cell_output' in shown('widgets.html') and '<table' in shown('widgets.html') # a panel leaves its table
+    assert 'class="cell_output' in shown('panels.approval.html')+shown('panels.experiments.html') and '<table' in shown('panels.approval.html')+shown('panels.experiments.html') # a panel leaves its table
     assert 'image/png' in shown('evals.metrics.html') or '_images/' in shown('evals.metrics.html')
     assert '#|' not in shown('core.html') and 'nbdev_export' not in shown('core.html')
 

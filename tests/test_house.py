@@ -1,5 +1,6 @@
-"The rules of the house: imports flow down, importing is light, names are found, pages can fail."
+"The rules of the house: imports go down, importing is light, names are found, pages can fail."
 import ast, json, re, subprocess, sys
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -8,39 +9,224 @@ ROOT = Path(__file__).parent.parent
 PKG = ROOT/'ftkit'
 MODULES = sorted(p for p in PKG.rglob('*.py') if not p.name.startswith('_'))
 NOTEBOOKS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+PAGES = [p for p in NOTEBOOKS if re.match(r'\d+_', p.parent.name)]
 
-def number(path):
-    "Notebook number of an exported module, e.g. `20_data.clean.ipynb` -> 20"
-    return int(re.search(r'File to edit: .*nbs/(\d+)_', path.read_text()).group(1))
+# What is checked, as functions on the folder of a package
 
-def imports(path):
-    "Modules of this package that `path` imports, at import time or inside a function"
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = path.parents[node.level-1]
-            target = base.joinpath(*(node.module or '').split('.'))
-            if target.with_suffix('.py').exists(): yield target.with_suffix('.py')
-            for name in node.names:
-                if (target/f'{name.name}.py').exists(): yield target/f'{name.name}.py'
+def dotted(package, path):
+    "Name of a module inside its package: `data/clean.py` -> `data.clean`."
+    return '.'.join(path.relative_to(package).with_suffix('').parts)
 
-@pytest.mark.parametrize('module', MODULES, ids=lambda p: str(p.relative_to(PKG)))
-def test_imports_go_down(module):
-    for dep in imports(module):
-        assert number(dep)<number(module), f'{module.name} ({number(module)}) imports {dep.name} ({number(dep)})'
+def modules(package):
+    "The exported modules of a package by name."
+    return {dotted(package, p): p for p in sorted(package.rglob('*.py')) if not p.name.startswith('_')}
 
-METHODS = {'train/sft.py', 'train/dpo.py', 'train/ranking.py', 'train/embedding.py', 'train/pretrain.py'}
+def place(path):
+    "Room and page number of an exported module: `nbs/20_data/36_clean.ipynb` -> (20, 36)."
+    found = re.search(r'File to edit: .*nbs/(\d+)_\w+/(\d+)_', path.read_text(encoding='utf-8'))
+    assert found, f'{path} does not say which page it is exported from'
+    return int(found[1]), int(found[2])
 
-def test_alternatives_do_not_know_each_other():
-    for m in MODULES:
-        if str(m.relative_to(PKG)) not in METHODS: continue
-        known = {str(d.relative_to(PKG)) for d in imports(m)} & METHODS
-        assert not known, f'{m.name} imports {known}'
+def public_table(package):
+    "Names that the package itself offers, and the module each is from."
+    init = package/'__init__.py'
+    tree = ast.parse(init.read_text(encoding='utf-8') if init.exists() else '')
+    tables = [n.value for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id=='_pages']
+    return {name: page for t in tables for page,names in ast.literal_eval(t).items() for name in names.split()}
 
-def test_evaluation_and_registry_never_import_training():
-    for m in MODULES:
-        if number(m)//10 not in (6, 7, 8): continue
-        wrong = [d for d in imports(m) if d.parent.name in ('train', 'backends')]
-        assert not wrong, f'{m.name} imports {wrong}'
+def named_from(package, path, node):
+    "(module, name or None) for everything that one node of a module's source imports from its package."
+    own = package.name
+    if isinstance(node, ast.Import):
+        yield from ((a.name.partition('.')[2], None) for a in node.names if a.name.startswith(f'{own}.'))
+    if isinstance(node, ast.ImportFrom):
+        above = path.relative_to(package).parent.parts
+        start = [own, *above[:len(above)-node.level+1]] if node.level else []
+        full = '.'.join([*start, *filter(None, [node.module])])
+        if full==own or full.startswith(f'{own}.'): yield from ((full.partition('.')[2], a.name) for a in node.names)
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ('import_module', 'importlib.import_module', '__import__'):
+        name = getattr(node.args[0], 'value', None)
+        if isinstance(name, str) and name.startswith(f'{own}.'): yield name.partition('.')[2], None
+
+def imports(package, path):
+    "(module, name or None) for all that a module imports from its package, inside functions too."
+    known, offered = modules(package), public_table(package)
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        for module,name in named_from(package, path, node):
+            inner = f'{module}.{name}'.strip('.')
+            if inner in known: yield inner, None
+            elif not module and name in offered: yield offered[name], name
+            else: yield module, name
+
+def upward(package):
+    "Imports that do not go down: to a room above, to a page above in the same room, or to the page itself."
+    known, wrong = modules(package), []
+    at = {name: place(p) for name,p in known.items()}
+    for name,path in known.items():
+        for dep in sorted({m for m,_ in imports(package, path) if m in known}):
+            if at[dep]>=at[name]: wrong.append(f'{name} {at[name]} imports {dep} {at[dep]}')
+    return wrong
+
+def between(package, importers, imported):
+    "Imports from one group of modules to another; a module may import itself nowhere."
+    known = modules(package)
+    deps = {m: {d for d,_ in imports(package, known[m])} for m in importers if m in known}
+    return sorted(f'{m} imports {d}' for m,ds in deps.items() for d in ds & set(imported)-{m})
+
+def in_room(package, *rooms): return {m for m in modules(package) if m.partition('.')[0] in rooms and '.' in m}
+
+def bound(path):
+    "Names that a module has after its import."
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    inner = [n for s in tree.body for n in ([s, *ast.walk(s)] if isinstance(s, (ast.If, ast.Try, ast.With, ast.For)) else [s])]
+    names = {n.name for n in inner if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+    names |= {a.asname or a.name.partition('.')[0] for n in inner if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names}
+    return names | {n.id for s in inner if isinstance(s, (ast.Assign, ast.AnnAssign, ast.For, ast.With)) for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+def not_there(package):
+    "Imports, and entries of tables `module:name`, that name no page, or a name that the page has only by its old path."
+    known, wrong = modules(package), []
+    has = {m: bound(p) for m,p in known.items()}
+    for name,path in known.items():
+        named = [(m, n) for m,n in imports(package, path) if m and not m.split('.')[-1].startswith('_')]
+        entries = re.findall(rf"""['"]{package.name}\.([\w.]+):(\w+)['"]""", path.read_text(encoding='utf-8'))
+        for m,n in [*named, *entries]:
+            if m not in known: wrong.append(f'{name} imports {m}, which is no page')
+            elif n and n not in has[m]: wrong.append(f'{name} imports {n} from {m}, which does not define it')
+    return wrong
+
+def exported_names(path):
+    "`__all__` of a module."
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    return next((ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign) and getattr(n.targets[0], 'id', '')=='__all__'), [])
+
+def exported_twice(package):
+    "Functions and classes that two pages export, and the pages. A table in capitals is its page's own."
+    where = defaultdict(list)
+    for m,p in modules(package).items():
+        for name in exported_names(p): where[name].append(m)
+    return {n: pages for n,pages in where.items() if len(pages)>1 and not n.isupper()}
+
+def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
+
+def code_of(path): return [''.join(c['source']).strip() for c in cells(path) if c['cell_type']=='code']
+
+def equal_cells(path): return [source for source,n in Counter(filter(None, code_of(path))).items() if n>1]
+
+def lines_of_code(path):
+    "Lines of code on a page, exported and not; blank lines and directives do not count."
+    return sum(bool(l.strip()) and not l.startswith('#|') for source in code_of(path) for l in source.splitlines())
+
+# The house as it stands
+
+def test_the_whole_house_is_checked():
+    assert len(MODULES)>=100 and len(PAGES)>=100
+    assert sorted(modules(PKG))==sorted(code_of(p)[0].split()[-1] for p in PAGES), 'each page is a module, and each module is a page'
+
+def test_imports_go_down(): assert upward(PKG)==[]
+
+def test_imports_name_what_their_page_defines(): assert not_there(PKG)==[]
+
+METHODS = {'train.sft', 'train.dpo', 'train.ranking', 'train.embedding'}
+PLACES = in_room(PKG, 'jobs')-{'jobs.job', 'jobs.training'} # the contract, and the class in front of all places
+SOURCES = {'telemetry.http', 'telemetry.files', 'telemetry.phoenixdb'}
+
+@pytest.mark.parametrize('alternatives', [METHODS, PLACES, SOURCES], ids=['methods', 'places', 'sources'])
+def test_alternatives_do_not_know_each_other(alternatives):
+    assert alternatives and alternatives<=set(modules(PKG))
+    assert between(PKG, alternatives, alternatives)==[]
+
+def test_evaluation_adapters_and_deployment_never_import_training_or_jobs():
+    above, below = in_room(PKG, 'evals', 'adapters', 'deploy'), in_room(PKG, 'train', 'jobs')
+    assert above and below and between(PKG, above, below)==[]
+
+def test_no_two_pages_have_the_same_file_name():
+    assert [n for n,k in Counter(p.name for p in NOTEBOOKS).items() if k>1]==[], 'a page that fails is named by its file alone'
+
+def test_no_two_rooms_or_pages_have_the_same_number():
+    rooms = {p.parent for p in PAGES}
+    assert len({r.name.split('_')[0] for r in rooms})==len(rooms)
+    assert len({place(m) for m in MODULES})==len(MODULES)
+
+EXPORTED_TWICE = { # why -> names
+    'a command of the terminal is called what it does': 'train begin demo phoenix sync review',
+    'a section of the plan, and the protocol of what carries it out': 'Place',
+    'how far people agree with each other, and how far a judge agrees with them': 'Agreement agreement',
+    'two methods prepare a trainer that shares prompts, each its own': 'shared_trainer',
+    'a version of data and a version of an adapter are named by the same rule': 'check_version',
+    'a step within its page; one of the two pages should name it better': 'keep figures made_of sweep outcome pending question ask generate known unapproved asked words rate describe check_keys curate pack batches_of accepted seal missing',
+}
+
+def test_no_name_is_exported_by_two_pages():
+    found, exceptions = exported_twice(PKG), set(' '.join(EXPORTED_TWICE.values()).split())
+    assert {n: pages for n,pages in found.items() if n not in exceptions}=={}
+    assert exceptions-set(found)==set(), 'these are exported once: take them off the list'
+
+def test_every_page_is_imported_without_a_warning_of_ours():
+    "An old path is for code out there; within the house it is an error."
+    names = [f'ftkit.{m}' for m in modules(PKG)]
+    code = f'from importlib import import_module\nfor name in {names}: import_module(name)'
+    r = subprocess.run([sys.executable, '-W', 'error:ftkit.:DeprecationWarning', '-c', code], cwd=ROOT, capture_output=True, text=True)
+    assert r.returncode==0, r.stderr[-2000:]
+
+# The checks see what they are for
+
+SMALL = {'low.one': (10, 10, 'def a(): return 1'), 'low.two': (10, 20, 'from .one import a\n'), 'high.three': (20, 10, 'from ..low.two import a\n__all__ = ["three"]\ndef three(): return a()')}
+
+@pytest.fixture
+def small(tmp_path):
+    "A package of three pages in two rooms; `small(module, line)` adds a line to one of them."
+    package = tmp_path/'small'
+    def write(name='', line=''):
+        for module,(room,page,source) in SMALL.items():
+            path = package/Path(*module.split('.')).with_suffix('.py')
+            path.parent.mkdir(parents=True, exist_ok=True)
+            header = f'# AUTOGENERATED! DO NOT EDIT! File to edit: ../../nbs/{room}_{path.parent.name}/{page}_{path.stem}.ipynb.'
+            path.write_text('\n'.join([header, source, line if module==name else '']))
+        return package
+    return write
+
+def test_a_house_in_order_has_nothing_to_say(small):
+    package = small()
+    assert upward(package)==not_there(package)==[] and exported_twice(package)=={}
+
+@pytest.mark.parametrize('module, line, said', [
+    ('low.one', 'from .two import a', 'low.one (10, 10) imports low.two (10, 20)'),
+    ('low.one', 'from . import two', 'low.one (10, 10) imports low.two (10, 20)'),
+    ('low.two', 'from ..high.three import three', 'low.two (10, 20) imports high.three (20, 10)'),
+    ('low.two', 'from ..high import three', 'low.two (10, 20) imports high.three (20, 10)'),
+    ('low.one', 'def late():\n    from small.high.three import three', 'low.one (10, 10) imports high.three (20, 10)'),
+    ('low.one', 'def late():\n    import small.high.three', 'low.one (10, 10) imports high.three (20, 10)'),
+    ('low.one', 'def late():\n    from small import three', 'low.one (10, 10) imports high.three (20, 10)'),
+    ('low.one', 'three = __import__("small.high.three")', 'low.one (10, 10) imports high.three (20, 10)'),
+    ('low.one', 'import small.low.one', 'low.one (10, 10) imports low.one (10, 10)'),
+])
+def test_an_upward_import_is_seen(small, module, line, said):
+    package = small(module, line)
+    (package/'__init__.py').write_text("_pages = {'high.three': 'three'}")
+    assert upward(package)==[said]
+
+@pytest.mark.parametrize('line, said', [
+    ('def late():\n    from small.low.one import gone', 'high.three imports gone from low.one, which does not define it'),
+    ('from ..low.zero import a', 'high.three imports low.zero, which is no page'),
+    ('TABLE = dict(a="small.low.one:gone")', 'high.three imports gone from low.one, which does not define it'),
+])
+def test_an_import_of_what_is_elsewhere_is_seen(small, line, said): assert not_there(small('high.three', line))==[said]
+
+def test_alternatives_that_know_each_other_are_seen(small):
+    assert between(small(), {'low.one', 'low.two'}, {'low.one', 'low.two'})==['low.two imports low.one']
+    assert between(small('low.two', 'def late():\n    from small.high.three import three'), {'low.two'}, {'high.three'})==['low.two imports high.three']
+
+def test_a_name_of_two_pages_is_seen(small): assert exported_twice(small('low.one', '__all__ = ["three", "a"]'))==dict(three=['high.three', 'low.one'])
+
+def test_a_module_without_a_page_is_seen(small):
+    (small()/'low'/'stray.py').write_text('def a(): return 1')
+    with pytest.raises(AssertionError, match='does not say which page'): upward(small())
+
+def test_equal_cells_and_long_pages_are_seen(tmp_path):
+    page = tmp_path/'10_page.ipynb'
+    page.write_text(json.dumps(dict(cells=[dict(cell_type='code', source=['#| export\n', 'a = 1\n', '\n', 'b = 2']) for _ in range(2)])))
+    assert equal_cells(page)==['#| export\na = 1\n\nb = 2'] and lines_of_code(page)==4
 
 LIBRARIES = {'transformers', 'trl', 'peft', 'accelerate', 'datasets', 'sentence_transformers', 'huggingface_hub'}
 BELOW = {('models.py', '_attn_implementation')} # a page that is below `train.trl`, and cannot ask it
@@ -72,7 +258,7 @@ def test_one_page_knows_the_libraries_from_inside():
     own = {*own_names(), *OTHERS}
     found = {(m.name, line, name) for m in MODULES if m.name!='trl.py' for line,name in inside_names(m)}
     wrong = sorted((page, line, name) for page,line,name in found if name not in own and (page, name) not in BELOW)
-    assert not wrong, f'give these a function or a method in nbs/39_train.trl.ipynb: {wrong}'
+    assert not wrong, f'give these a function or a method in nbs/50_train/10_trl.ipynb: {wrong}'
 
 def test_import_is_light():
     heavy = "{'torch','transformers','trl','peft','datasets','pandas','phoenix','ipywidgets','sqlalchemy','numpy'}"
@@ -98,8 +284,6 @@ def test_an_unknown_name_is_an_attribute_error():
     import ftkit
     with pytest.raises(AttributeError, match='no attribute'): getattr(ftkit, 'fintune')  # noqa: B009
 
-def cells(path): return json.loads(path.read_text())['cells']
-
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.name)
 def test_no_page_has_a_check_that_cannot_fail(path):
     for c in cells(path):
@@ -116,11 +300,16 @@ def test_stored_outputs_are_small_and_say_nothing_of_the_machine(path):
         wrong = re.search(r'/tmp/|/home/|/work/|/root/|site-packages|0x[0-9a-f]{8,}|it/s\]|\d+%\||widget-view\+json', text) # a stored widget has no kernel, and hides the table beside it
         assert not wrong, f'{wrong.group(0)!r} in the output of:\n{"".join(c["source"])[:300]}'
 
-@pytest.mark.parametrize('path', [p for p in NOTEBOOKS if p.parent.name=='nbs' and p.name!='index.ipynb'], ids=lambda p: p.name)
+@pytest.mark.parametrize('path', PAGES, ids=lambda p: p.name)
 def test_a_page_begins_as_a_page(path):
     first, second = [''.join(c['source']) for c in cells(path)[:2]]
     assert first.startswith('#| default_exp ') and second.startswith(f'# {first.split()[-1]}\n\n> ')
     assert 'nbdev_export()' in ''.join(cells(path)[-1]['source'])
+
+@pytest.mark.parametrize('path', PAGES, ids=lambda p: p.name)
+def test_a_page_has_one_purpose(path):
+    assert equal_cells(path)==[], 'cells that are there twice'
+    assert lines_of_code(path)<=450, f'{lines_of_code(path)} lines of code: make two pages of it'
 
 READS_BY_ITSELF = set() # pages that do not go through `core.variable`
 OS_ENVIRONMENT = {'environ', 'environb', 'getenv', 'getenvb'}

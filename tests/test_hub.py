@@ -54,7 +54,7 @@ def remote():
 def elsewhere(remote, tmp_path, *calls, offline='0', token='hf_good'):
     "What each call prints or is refused with, in a process that knows this hub only"
     env = {**os.environ, 'HF_ENDPOINT': remote if isinstance(remote, str) else remote.url, 'HF_HUB_OFFLINE': offline, 'HF_HUB_DISABLE_TELEMETRY': '1', 'HF_HUB_DISABLE_PROGRESS_BARS': '1', 'HF_HOME': str(tmp_path/'hf'), 'HF_TOKEN': token, 'FTKIT_HOME': str(tmp_path/'home')}
-    head = 'from ftkit.hub import *\nfrom ftkit.core import FtkitError\n'
+    head = 'from ftkit.adapters.storage import *\nfrom ftkit.adapters.card import *\nfrom ftkit.adapters.inference import *\nfrom ftkit.core import FtkitError\n'
     body = '\n'.join(f'try: print({call})\nexcept FtkitError as e: print("REFUSED", e)\nprint("\\0")' for call in calls)
     got = subprocess.run([sys.executable, '-c', head+body], env=env, capture_output=True, text=True, timeout=120)
     assert got.returncode==0, got.stderr[-2000:]

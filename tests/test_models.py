@@ -261,7 +261,7 @@ def test_folders_that_are_not_models_are_told_apart(tmp_path, adapter, folder):
 
 def test_resolving_a_base_loads_no_torch(folder):
     import subprocess, sys
-    code = f"import sys; from ftkit.models import resolve_base; resolve_base({str(folder)!r}); print([m for m in ('torch', 'transformers', 'peft') if m in sys.modules])"
+    code = f"import sys; from ftkit.model.load import resolve_base; resolve_base({str(folder)!r}); print([m for m in ('torch', 'transformers', 'peft') if m in sys.modules])"
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip()=='[]'
 
 

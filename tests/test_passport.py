@@ -280,7 +280,7 @@ def test_any_change_of_any_byte_is_found(adapter, base, data):
     finally: path.write_bytes(before)
 
 def test_checking_opens_nothing_with_torch_or_peft(adapter, base):
-    code = f'import sys; from ftkit.passport import check_adapter; check_adapter({str(adapter)!r}, {str(base)!r}); assert not {{"torch", "peft", "transformers", "safetensors"}} & set(sys.modules)'
+    code = f'import sys; from ftkit.model.passport import check_adapter; check_adapter({str(adapter)!r}, {str(base)!r}); assert not {{"torch", "peft", "transformers", "safetensors"}} & set(sys.modules)'
     subprocess.run([sys.executable, '-c', code], check=True)
 
 def test_what_peft_saves_passes_and_tells_its_base_apart(tmp_path):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from ftkit import samples
+from ftkit.telemetry import samples
 from ftkit.core import FtkitError
 from ftkit.data.extract import TraceToTrajectoryConverter, TripletExtractor, pull
 from ftkit.telemetry.phoenixdb import REVISIONS, PhoenixDatabaseProvider, stored_attributes

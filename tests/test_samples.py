@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from ftkit import samples
+from ftkit.telemetry import samples
 from ftkit.core import FtkitError
 from ftkit.telemetry.spans import annotations_frame, frame_annotations, frame_spans, spans_frame
 

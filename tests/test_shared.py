@@ -118,7 +118,7 @@ def test_the_last_token_is_predicted_and_never_read():
 
 def test_copies_of_frozen_weights_are_not_kept_and_nothing_else_changes():
     from contextlib import nullcontext
-    from ftkit import shared
+    from ftkit.model import tree as shared
     from ftkit.plans.plan import OrchestrationConfig
     from ftkit.train.lora import with_lora
     config = OrchestrationConfig(tenant_id='a', project='b', model_type='llm', agent_type='c')

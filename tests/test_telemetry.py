@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from ftkit import samples
+from ftkit.telemetry import samples
 from ftkit.core import FtkitError, collector_waits, content_hash
 from ftkit.data.extract import extraction, pull
 from ftkit.telemetry.spans import (
@@ -563,7 +563,7 @@ def test_a_phoenix_that_cannot_start_shows_its_log(tmp_path, monkeypatch, fault)
 def test_a_phoenix_of_ones_own_stays_on_one_core(phoenix_server): assert len(os.sched_getaffinity(phoenix_server.child.pid))==1
 
 def test_a_killed_parent_takes_its_phoenix_along():
-    code = 'import os, ftkit.telemetry as t; t._await_phoenix = lambda server, s: server; server = t.phoenix(); print(server.child.pid, server.working_dir, flush=True); os.kill(os.getpid(), 9)'
+    code = 'import os, ftkit.telemetry.server as t; t._await_phoenix = lambda server, s: server; server = t.phoenix(); print(server.child.pid, server.working_dir, flush=True); os.kill(os.getpid(), 9)'
     p = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert p.returncode==-signal.SIGKILL
     pid, folder = p.stdout.split()

@@ -1,4 +1,4 @@
-"Corners of `ftkit.tiny` that the page does not show."
+"Corners of `ftkit.model.tiny` that the page does not show."
 import json, subprocess, sys
 from concurrent.futures import ProcessPoolExecutor
 
@@ -15,7 +15,7 @@ def tok():
 
 
 def test_importing_the_page_imports_no_torch():
-    code = "import sys, ftkit.tiny; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'tokenizers')))"
+    code = "import sys, ftkit.model.tiny; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'tokenizers')))"
     assert subprocess.run([sys.executable, '-c', code]).returncode==0
 
 
@@ -129,7 +129,7 @@ def test_a_damaged_manifest_is_named(sealed):
 
 
 def test_a_tree_without_the_weights_says_how_to_rebuild_them(monkeypatch, tmp_path):
-    monkeypatch.setattr('ftkit.tiny.WEIGHTS', tmp_path/'weights')
+    monkeypatch.setattr('ftkit.model.tiny.WEIGHTS', tmp_path/'weights')
     with pytest.raises(FtkitError, match='came without its data.*make tiny-base'): tiny_base()
 
 

@@ -224,7 +224,7 @@ def test_every_line_of_the_log_has_speed_memory_and_time_to_go(tmp_path):
     assert 'about 1:30 minutes of computing' in forecast_lines(tmp_path)[0]
 
 def test_a_drawing_error_does_not_stop_the_view(tmp_path, monkeypatch, capsys):
-    import ftkit.track as track
+    import ftkit.runs.watch as track
     append_line(tmp_path/'metrics.jsonl', dict(step=1, of=2, loss=1.))
     view, frames = track.NotebookView(tmp_path, every_s=0, share=float('inf')), []
     view.handle = SimpleNamespace(update=frames.append) # a notebook's display handle
@@ -238,7 +238,7 @@ def test_a_drawing_error_does_not_stop_the_view(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize('share, drawn', [(.05, 1), (float('inf'), 3)])
 def test_drawing_takes_a_small_share_of_the_time(tmp_path, monkeypatch, share, drawn):
-    import ftkit.track as track
+    import ftkit.runs.watch as track
     view, frames = track.NotebookView(tmp_path, every_s=0, share=share), []
     view.handle = SimpleNamespace(update=frames.append)
     monkeypatch.setattr(view, 'frame', lambda: time.sleep(.1))
@@ -248,7 +248,7 @@ def test_drawing_takes_a_small_share_of_the_time(tmp_path, monkeypatch, share, d
 def test_a_run_in_another_process_is_watched_to_its_end(tmp_path):
     run, seen = Run(tmp_path), []
     append_line(tmp_path/'metrics.jsonl', dict(step=1, of=2, loss=1.))
-    code = 'import sys, time; from ftkit.track import *; r = Run(sys.argv[1]);\nwith locked(r): print("held", flush=True); time.sleep(1); append_line(r.folder/"metrics.jsonl", dict(step=2, of=2, loss=.5))'
+    code = 'import sys, time; from ftkit.runs.lines import *; from ftkit.runs.run import *; r = Run(sys.argv[1]);\nwith locked(r): print("held", flush=True); time.sleep(1); append_line(r.folder/"metrics.jsonl", dict(step=2, of=2, loss=.5))'
     other = subprocess.Popen([sys.executable, '-c', code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline().strip()=='held'
     run.live(seen.append)

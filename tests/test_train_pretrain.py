@@ -1,4 +1,4 @@
-"Corners of `ftkit.train.pretrain` that the page does not show."
+"Corners of `ftkit.model.pretrain` that the page does not show."
 import gzip, json, math, random
 
 import numpy as np

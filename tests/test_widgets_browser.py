@@ -14,7 +14,7 @@ def missing():
     if not (NODE/'playwright-core').is_dir(): return 'playwright-core'
     return next((m for m in ('anywidget', 'jupyterlab', 'ipykernel') if importlib.util.find_spec(m) is None), None)
 
-CELLS = ['''from ftkit.core import InstructionExample
+CELLS = ['''from ftkit.records import InstructionExample
 from ftkit.data.decisions import ApprovalBatch, ReviewItem
 from ftkit.panels.approval import approval_panel''', '''html = ' <img src=x onerror="window.hacked=1">'
 items = [ReviewItem(f'i{k:02}', InstructionExample('Route.', f'question {k}'+html*(k==0), 'orders', dict(synthetic=True)), k/30, 'orders') for k in range(30)]

@@ -47,7 +47,7 @@ def jobs():
 
 def slow_cells():
     "With `--all` cells that take long run too; those of tutorial 02 need the feedback files."
-    if os.environ.get('FTKIT_FULL'): return '--flags', 'slow', '--skip_file_re', '^[_.]' if (ROOT.parent/'shared'/'data').exists() else '^[_.]|^02_'
+    if os.environ.get('FTKIT_FULL'): return '--flags', 'slow', '--skip_file_re', '^[_.]' if (ROOT.parent/'shared'/'data').exists() else '^[_.]|^02_real'
     return ()
 
 SITE, PANEL = (ROOT/'tests'/f'test_{name}.py' for name in ('docs', 'widgets_browser'))
