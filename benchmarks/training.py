@@ -150,7 +150,7 @@ def our_dpo_trainer(model, records, batch=8, **more):
     from ftkit.train import dpo
     from ftkit.train.base import trainer_arguments
     args = DPOConfig(**{**trainer_arguments(plan(batch).train, place(), len(records)), **more}, max_length=None, precompute_ref_log_probs=True, precompute_ref_batch_size=batch)
-    return dpo.shared_trainer()(model=model, args=args, processing_class=tokenizer(), data_collator=dpo.pair_collator(0), train_dataset=dpo.dpo_columns(records, tokenizer()))
+    return dpo.shared_dpo_trainer()(model=model, args=args, processing_class=tokenizer(), data_collator=dpo.pair_collator(0), train_dataset=dpo.dpo_columns(records, tokenizer()))
 
 
 def train(side, kind, folder, records, batch=8, whole=None, model=None):

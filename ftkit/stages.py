@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COUNTED', 'EXAMINED', 'policy_of', 'records_for', 'check_tenant', 'extract', 'Curated', 'curate', 'Dataset', 'divide',
            'stored', 'Choice', 'counted', 'asked_for', 'choose_method', 'with_approved', 'trained_rows', 'packed',
-           'train', 'tested_kind', 'examine', 'Registered', 'describe', 'free_version', 'register']
+           'train', 'tested_kind', 'examine', 'Registered', 'describe_result', 'free_version', 'register']
 
 # %% ../nbs/92_doors/20_stages.ipynb #2ac7b2d9
 import threading
@@ -36,7 +36,7 @@ from .jobs.job import current_job, must_carry, place_of, submit, wait
 from .model.load import resolve_base
 from .model.passport import add_figures, pin_base
 from .opening import policy_from, Services
-from .plans.plan import Data, Method, Place, Plan, Source
+from .plans.plan import Data, Method, Location, Plan, Source
 from .plans.select import choose, MethodAnalysis, require, Thresholds, TrainingMethodSelector
 from .records import InstructionDataset, PreferenceDataset
 from .runs.parcel import pack, Parcel
@@ -251,7 +251,7 @@ def packed(
 async def train(
     run:Run,
     pack_run, # gives the `Parcel`; not called while a job reads the one that is there
-    place:Place,
+    place:Location,
     base:Path, # folder of the base model
     in_process:bool=False, # train here, for debugging
     background:bool=False, # come back while the job goes on
@@ -309,7 +309,7 @@ class Registered:
     def _repr_markdown_(self): return f'`{self.adapter_id}`: {self.name}, version {self.version}. It serves once `AdapterRegistry().activate_adapter({self.adapter_id!r})` is called.'
 
 # %% ../nbs/92_doors/20_stages.ipynb #a455a44a
-def describe(
+def describe_result(
     path:Path, # the adapter's folder
     source:Source,
     model_type:str, # 'llm' or 'embedding'
@@ -344,7 +344,7 @@ def register(
     pin_base(run.folder, plan.train.base_model, resolve_base(plan.train.base_model))
     registry, source, after = AdapterRegistry(), plan.source, plan.after
     name, path = slug(source.subject), run.folder/trained.adapter
-    describe(path, source, plan.method.model_type, verdict)
+    describe_result(path, source, plan.method.model_type, verdict)
     uri = upload_adapter(path, after.adapter_storage_uri) if after.adapter_storage_uri else None
     figures = {k: v for k,v in trained.metrics.items() if isinstance(v, (int, float))}
     if verdict: figures['verdict'] = verdict.verdict

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from ftkit.jobs.job import (
-    ENDED, PLACES, STATES, Job, WaitingForJob, current_job, open_place, outcome, place_of, state_left,
+    ENDED, PLACES, STATES, Job, WaitingForJob, current_job, open_place, training_result, place_of, state_left,
     submit, wait)
 from ftkit.jobs.local import LocalPlace, group_of, read_log, wait_until
 from ftkit.jobs.training import LocalTrainingBackend, TrainingBackend, open_training
@@ -131,7 +131,7 @@ def test_a_job_whose_shell_is_killed_too_is_lost(started):
     job = begun(started(FOREVER))
     os.killpg(group_of(job), signal.SIGKILL)
     assert ended(job)=='lost'
-    with pytest.raises(FtkitError, match='left no result'): outcome(job.run)
+    with pytest.raises(FtkitError, match='left no result'): training_result(job.run)
 
 def test_a_detached_job_outlives_who_submitted_it(place, tmp_path):
     run = tmp_path/'run'

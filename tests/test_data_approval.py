@@ -13,7 +13,7 @@ from ftkit.data.approval import (
     ApprovalOrchestrator, ApprovalStore, annotations, approved_records, decide, send_decisions, undo)
 from ftkit.data.decisions import ApprovalBatch, Decision, ReviewItem, record_hash, replay, settle
 from ftkit.data.gate import check_receipts, receipts_of, record_generated, require_approved
-from ftkit.data.queue import ReviewQueue, agreement, open_queue, reserve
+from ftkit.data.queue import ReviewQueue, reviewer_agreement, open_queue, reserve
 
 pytest_plugins = ['pg']
 
@@ -255,10 +255,10 @@ def test_kappa_equals_scikit_learn_on_the_items_in_common_and_is_none_without_va
     rng = random.Random(1); b = batch(40, reviewers=2)
     a1, a2 = ([rng.choice(['approve', 'reject']) for _ in b.items] for _ in 'ab')
     log = [Decision(i.item_id, v, who, item_hash=i.hash) for who,vs in (('ana', a1), ('ben', a2[:30])) for i,v in zip(b.items, vs, strict=False)]
-    row, = agreement(b, log)
+    row, = reviewer_agreement(b, log)
     assert row['items']==30 and row['kappa']==pytest.approx(cohen_kappa_score(a1[:30], a2[:30]))
     same = [Decision(i.item_id, 'approve', who, item_hash=i.hash) for who in PEOPLE for i in b.items]
-    assert agreement(b, same)[0]['kappa'] is None and agreement(b, same)[0]['same']==1
+    assert reviewer_agreement(b, same)[0]['kappa'] is None and reviewer_agreement(b, same)[0]['same']==1
 
 # --- the gate
 

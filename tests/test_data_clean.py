@@ -14,7 +14,7 @@ from ftkit.records import (
 from ftkit.data.clean import (
     CHECKS, clean, control_tokens, each, empty, escape_control_tokens, escape_text, exact_duplicates,
     length, length_auc, near_duplicates, no_difference, refusal, truncated)
-from ftkit.data.near import Groups, Shingler, answers, asked, band_rows, jaccard, near_duplicate_groups, signatures
+from ftkit.data.near import Groups, Shingler, answers, user_text, band_rows, jaccard, near_duplicate_groups, signatures
 from ftkit.data.overlap import nearest, no_overlap, not_near, overlap
 from ftkit.data.redact import redact
 from ftkit.data.split import split
@@ -105,8 +105,8 @@ def _talk(*qa, **m): return ConversationTrajectory('s', [ConversationTurn(i, q, 
 
 def test_what_was_asked_is_the_users_words_whatever_the_record():
     chat = [dict(role='system', content='S'), dict(role='user', content='one'), dict(role='assistant', content='A'), dict(role='tool', content='T'), dict(role='user', content=[dict(type='text', text='two')])]
-    assert asked(_example(messages=chat)).split()==asked(_pair(messages=chat)).split()==['one', 'two']
-    assert asked(_example(input='x\n\ny'))=='x\ny' and asked(_talk(('q1', 'a1'), ('q2', 'a2')))=='q1\nq2' and asked(Triplet('query', 'd', 'e'))=='query'
+    assert user_text(_example(messages=chat)).split()==user_text(_pair(messages=chat)).split()==['one', 'two']
+    assert user_text(_example(input='x\n\ny'))=='x\ny' and user_text(_talk(('q1', 'a1'), ('q2', 'a2')))=='q1\nq2' and user_text(Triplet('query', 'd', 'e'))=='query'
 
 def test_answers_are_what_a_model_would_learn_from():
     assert answers(_example('a'))==['a'] and answers(_pair('c', 'r'))==['c', 'r'] and answers(Triplet('q', 'd', 'e'))==['d', 'e'] and answers(_talk(('q1', 'a1'), ('q2', 'a2')))==['a1', 'a2']

@@ -19,7 +19,7 @@ from ftkit.data.redact import redact
 from ftkit.data.certificate import (
     LINKS, LeakCertificate, Linking, beginnings, certificate, check_certificate, components, leaks,
     side_hashes)
-from ftkit.data.near import asked
+from ftkit.data.near import user_text
 from ftkit.data.split import split
 from ftkit.data.version import save_version
 
@@ -118,7 +118,7 @@ def test_a_trajectory_and_a_turn_of_it_are_tied_without_any_id():
 
 def test_parts_of_a_message_are_read_as_text():
     r = _row(1, messages=[dict(role='user', content=[dict(type='text', text='what is this'), dict(type='image_url', image_url='x')])])
-    assert asked(r).split()==['what', 'is', 'this']
+    assert user_text(r).split()==['what', 'is', 'this']
 
 def test_an_unknown_link_is_refused_by_name():
     with pytest.raises(FtkitError, match="did you mean 'session'"): Linking(by=('sesion',))

@@ -15,7 +15,7 @@ from ftkit.data.decisions import ApprovalBatch
 from ftkit.data.gate import record_generated, require_approved
 from ftkit.data.near import near_duplicate_groups
 from ftkit.data.certificate import leaks
-from ftkit.data.near import asked
+from ftkit.data.near import user_text
 from ftkit.data.recombine import Candidate, asking, copied, exchange, last_ask, roughen, slots, splice, swap_word
 from ftkit.data.requests import Nearest, OutputSpace, SyntheticDataRequest, output_space
 from ftkit.data.screen import CONTROL, Screen, bad_form, balance, distinct, label_confidence
@@ -46,23 +46,23 @@ def test_thirty_approved_rows_of_any_agent_give_fifty_new_ones_that_keep_every_p
     seeds, later = shop(agent)
     made = SyntheticDataService(clock=at).generate(SyntheticDataRequest(agent, count=50), seeds, later)
     assert len(made)==50 and made.accounting.kept==50
-    space, old = output_space(seeds), {asked(s) for s in (*seeds, *later)}
+    space, old = output_space(seeds), {user_text(s) for s in (*seeds, *later)}
     for r in made:
-        assert bad_form(r, space) is None and asked(r) not in old
+        assert bad_form(r, space) is None and user_text(r) not in old
         m = r.metadata
         assert m['synthetic'] and m['agent_type']==agent and m['time']=='2026-02-01T00:00:00+00:00' and r.spans==() and not {'session_id', 'trace_id', 'user_id', 'span_id'}&set(m)
         assert m['seed_span_ids'] and set(m['seed_span_ids'])<={i for s in seeds for i in s.spans} and m['recipe']['prompt_hash'] and m['recipe']['seeds']
         assert m['messages'][-1]['content'] in r.input and m['messages'][-1]['role']=='user'
-    texts = [asked(r) for r in made]
+    texts = [user_text(r) for r in made]
     assert len(set(texts))==50
 
 @pytest.mark.parametrize('agent', ['routing', 'entity_extraction', 'support'])
 def test_nothing_made_leaks_into_the_evaluation_data(agent):
     seeds, later = shop(agent, 60)
     made = SyntheticDataService(clock=at).generate(SyntheticDataRequest(agent, count=80), seeds, later)
-    texts = [asked(r) for r in later]
+    texts = [user_text(r) for r in later]
     for r in made: # each row by itself, as the leak certificate compares
-        groups = near_duplicate_groups([asked(r), *texts])
+        groups = near_duplicate_groups([user_text(r), *texts])
         assert 0 not in groups[1:]
     if agent!='support': # its conversations share beginnings by nature
         assert not any(leaks(list(made), later).values()) or leaks(seeds, later)['near duplicate']
@@ -200,21 +200,21 @@ def test_history_is_kept_and_only_the_last_question_changes():
 def test_nearest_equals_comparing_with_every_text():
     from ftkit.data.near import Shingler, jaccard
     seeds, later = shop('routing', 100)
-    near, sh = Nearest(map(asked, seeds)), Shingler()
-    for r in later[:40]: assert near(asked(r))==pytest.approx(max(jaccard(sh(asked(r)), sh(asked(s))) for s in seeds))
+    near, sh = Nearest(map(user_text, seeds)), Shingler()
+    for r in later[:40]: assert near(user_text(r))==pytest.approx(max(jaccard(sh(user_text(r)), sh(user_text(s))) for s in seeds))
 
 def test_confidence_is_naive_bayes():
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.naive_bayes import MultinomialNB
-    from ftkit.data.near import words
+    from ftkit.data.near import text_words
     seeds, later = shop('routing', 100)
     space = output_space(seeds); sure = label_confidence(seeds, space.labels)
-    v = CountVectorizer(analyzer=words); x = v.fit_transform(map(asked, seeds))
+    v = CountVectorizer(analyzer=text_words); x = v.fit_transform(map(user_text, seeds))
     n = Counter(s.output for s in seeds); prior = [(n[l]+1)/(len(seeds)+len(space.labels)) for l in space.labels]
     nb = MultinomialNB(alpha=.5, class_prior=prior).fit(x, [s.output for s in seeds])
-    known = [r for r in later if all(w in v.vocabulary_ for w in words(asked(r)))][:20]
+    known = [r for r in later if all(w in v.vocabulary_ for w in text_words(user_text(r)))][:20]
     assert known
-    for r, p in zip(known, nb.predict_proba(v.transform(map(asked, known))), strict=True): assert sure(asked(r), nb.classes_[0])==pytest.approx(p[0], abs=2e-3)
+    for r, p in zip(known, nb.predict_proba(v.transform(map(user_text, known))), strict=True): assert sure(user_text(r), nb.classes_[0])==pytest.approx(p[0], abs=2e-3)
 
 def test_diversity_figures_by_hand():
     assert distinct(['a b c', 'a b d'], 1)==4/6 and distinct(['a b c', 'a b d'], 2)==3/4 and distinct([], 2)==0

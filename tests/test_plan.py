@@ -23,7 +23,7 @@ from ftkit.telemetry.samples import telemetry
 from ftkit.telemetry.files import FileProvider, save_telemetry
 from ftkit.model.tiny import ADVICE, random_base
 from ftkit.runs.run import Run
-from ftkit.train.base import trainer_arguments, watch
+from ftkit.train.base import trainer_arguments, attach_callbacks
 from ftkit.train.lora import with_lora
 from ftkit.train.dpo import train_dpo_rows
 from ftkit.train.embedding import embedding_loss
@@ -111,7 +111,7 @@ class Walk:
     def callbacks(self, c):
         held = []
         trainer = SimpleNamespace(tell=None, remove_callback=lambda c: None, add_callback=held.append)
-        watch(trainer, self.tmp, c.train, self.tmp)
+        attach_callbacks(trainer, self.tmp, c.train, self.tmp)
         numbers = lambda f: sorted(str(x.cell_contents) for x in f.__closure__ or () if isinstance(x.cell_contents, (int, str)))
         return {type(h).__name__: (numbers(h.on_save), numbers(h.on_evaluate)) for h in held}
     def extracted(self, c):

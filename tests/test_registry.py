@@ -13,7 +13,7 @@ from ftkit.adapters.blobs import intact
 from ftkit.adapters.record import check_text, next_version
 from ftkit.adapters.registry import (
     ADAPTERS, ANY, HISTORY, MIGRATIONS, AdapterRegistry, StaleActivation, migrate, schema_version,
-    sweep)
+    remove_unnamed)
 from ftkit.database import transaction
 
 pytest_plugins = ['pg']
@@ -478,7 +478,7 @@ def kill_again_and_again(url, tmp_path, times):
         for adapter_id, what in acknowledged:
             assert adapter_id in known, f'kill {n} (seed {SEED}): {adapter_id} was acknowledged and is gone'
             if what=='activated': assert adapter_id in {m.adapter_id for m in moves}
-    sweep(registry)
+    remove_unnamed(registry)
     named = {r.sha256 for r in registry.list_adapters('acme')}
     assert {p.name for p in (registry.root/'blobs').glob('*/*')}==named and not (registry.root/'staging').exists()
     print(f'\n{url.split(":")[0]}: {times} of {times} kills left it whole, {said} acknowledgements kept')
@@ -515,11 +515,11 @@ def test_a_full_disk_leaves_nothing_and_says_so(registry, folder, monkeypatch):
 def test_sweeping_waits_for_nobody_and_takes_nothing_in_use(registry, folder, tmp_path):
     a = add(registry, folder)
     with reg.staged(registry.root, toy_adapter(tmp_path/'b', seed=5)) as (stage, _):
-        assert sweep(registry)==[] and stage.is_dir()
+        assert remove_unnamed(registry)==[] and stage.is_dir()
         assert add(registry, folder, name='other') and stage.is_dir(), 'one who registers takes another\'s copy away'
     orphan = registry.root/'blobs'/'00'/('0'*64)
     orphan.mkdir(parents=True)
-    assert sweep(registry)==[orphan.name] and registry.verify(registry.get_adapter(a))
+    assert remove_unnamed(registry)==[orphan.name] and registry.verify(registry.get_adapter(a))
 
 def test_looking_up_does_not_slow_down_with_the_number_of_versions(tmp_path):
     registry = AdapterRegistry(f'sqlite:///{tmp_path}/r.db', tmp_path/'registry')

@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from ftkit.core import FtkitError
-from ftkit.model.tiny import CHATML, EOS, PAD, chat_tokenizer, random_base, seal, tiny_base, train_tokenizer, verified
+from ftkit.model.tiny import CHATML, EOS, PAD, chat_tokenizer, random_base, write_hashes, tiny_base, train_tokenizer, verified
 
 
 @pytest.fixture(scope='module')
@@ -111,7 +111,7 @@ def test_the_padding_token_is_the_one_the_model_names(tok):
 @pytest.fixture
 def sealed(tmp_path):
     (tmp_path/'a.bin').write_bytes(b'abc'); (tmp_path/'b.json').write_text('{}')
-    seal(tmp_path)
+    write_hashes(tmp_path)
     return tmp_path
 
 

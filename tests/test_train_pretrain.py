@@ -7,8 +7,8 @@ import pytest
 from ftkit.core import FtkitError
 from ftkit.model.tiny import SENTENCES, chat_tokenizer, llama_config, random_model, train_tokenizer
 from ftkit.model.pretrain import (
-    Text, batches_of, coffee_chats, curate, docstrings, gap_tasks, licence, lines, next_token_loss,
-    optimizers, pack, perplexity, pretrain, prose, rate, telling_words, topic_tasks,
+    Text, batches_of_tokens, coffee_chats, curate_corpus, docstrings, gap_tasks, licence, lines, next_token_loss,
+    optimizers, pack_rows, perplexity, pretrain, prose, rate_at, telling_words, topic_tasks,
     unigram_perplexity, written)
 
 
@@ -67,21 +67,21 @@ def test_lines_are_read_plain_and_gzipped_and_blank_ones_are_not_texts(tmp_path)
 @pytest.mark.parametrize('text, reason', [('', 'too short'), ('a b', 'too short'), ('x = [1, 2, 3]; y = {4: 5}', 'mostly symbols'), ('the words are fine but <|im_end|> is not', 'control characters'),
                                           ('a bell \x07 rings in the text', 'control characters'), ('lost \ufffd character in here', 'control characters'), ('again and again '*20, 'repetitive'), ('größer als 東京 und kleiner 🦊', None)])
 def test_each_quality_check_has_its_own_reason(text, reason):
-    kept, account = curate([Text(text, 'x')])
+    kept, account = curate_corpus([Text(text, 'x')])
     assert (not kept and account.dropped=={reason: 1}) if reason else len(kept)==1
 
 
 def test_curating_nothing_counts_nothing():
-    assert curate([])[1].rows==[('seen', 0), ('kept', 0)]
+    assert curate_corpus([])[1].rows==[('seen', 0), ('kept', 0)]
 
 
 def test_an_evaluation_text_is_dropped_whatever_its_case_and_punctuation():
-    kept, account = curate([Text('Freeze my account, now!', 'x')], held_out=['freeze my account now'])
+    kept, account = curate_corpus([Text('Freeze my account, now!', 'x')], held_out=['freeze my account now'])
     assert not kept and account.dropped=={'evaluation text': 1}
 
 
 def test_curate_takes_an_iterator_and_keeps_the_first_of_two_alike():
-    kept, account = curate(Text(t, str(i)) for i,t in enumerate(['same old story again', 'Same old story, again.']))
+    kept, account = curate_corpus(Text(t, str(i)) for i,t in enumerate(['same old story again', 'Same old story, again.']))
     assert [t.source for t in kept]==['0'] and account.seen==2
 
 
@@ -126,27 +126,27 @@ def test_a_written_task_ends_its_turn_once_in_either_layout(tok):
 def test_packing_loses_only_the_tail_and_nothing_else(tok):
     docs = ['ab', 'c', '']
     stream = [i for d in docs for i in (tok.bos_token_id, *tok(d)['input_ids'])]
-    rows = pack(docs, tok, 2)
+    rows = pack_rows(docs, tok, 2)
     assert rows.ravel().tolist()==stream[:len(stream)//2*2]
 
 
 @pytest.mark.parametrize('docs', [[], ['a']])
 def test_too_little_text_for_one_row_is_said(tok, docs):
-    with pytest.raises(FtkitError, match='do not fill one row of 64'): pack(docs, tok, 64)
+    with pytest.raises(FtkitError, match='do not fill one row of 64'): pack_rows(docs, tok, 64)
 
 
 def test_every_row_is_in_exactly_one_batch():
     rows = np.arange(70).reshape(7, 10)
-    batches = batches_of(rows, 20, random.Random(3))
+    batches = batches_of_tokens(rows, 20, random.Random(3))
     assert [len(b) for b in batches]==[2, 2, 2, 1] and sorted(r[0] for b in batches for r in b)==rows[:,0].tolist()
 
 
 def test_a_row_longer_than_a_batch_is_a_batch():
-    assert [b.shape for b in batches_of(np.zeros((2, 50), int), 20, random.Random(0))]==[(1, 50)]*2
+    assert [b.shape for b in batches_of_tokens(np.zeros((2, 50), int), 20, random.Random(0))]==[(1, 50)]*2
 
 
 def test_the_rate_starts_low_stays_and_ends_at_zero():
-    assert rate(1, .1)==0 and rate(.05, .1)==.5 and rate(.5)==1 and rate(0, 0)==1
+    assert rate_at(1, .1)==0 and rate_at(.05, .1)==.5 and rate_at(.5)==1 and rate_at(0, 0)==1
 
 
 def test_the_loss_in_parts_is_the_loss_of_transformers(tok):
@@ -181,8 +181,8 @@ def test_every_weight_has_exactly_one_optimizer_and_the_embedding_is_not_muons(t
 
 
 def test_the_same_seed_trains_the_same_model(tok):
-    rows = pack(list(SENTENCES), tok, 16)
-    def losses(): return [m['loss'] for m in pretrain(small(tok), batches_of(rows, 32, random.Random(0)))]
+    rows = pack_rows(list(SENTENCES), tok, 16)
+    def losses(): return [m['loss'] for m in pretrain(small(tok), batches_of_tokens(rows, 32, random.Random(0)))]
     assert losses()==losses()
 
 

@@ -13,7 +13,7 @@ from ftkit.records import ConversationTrajectory, ConversationTurn, InstructionE
 from ftkit.data.approval import ApprovalStore, annotations
 from ftkit.data.decisions import ApprovalBatch, ReviewItem
 from ftkit.data.queue import ReviewQueue
-from ftkit.panels.approval import ApprovalPanel, approval_panel, check_keys
+from ftkit.panels.approval import ApprovalPanel, approval_panel, check_shortcuts
 from ftkit.panels.parts import KEYMAP, PAGE, key_layer, show_record, snapshot, word_diff
 
 NASTY = '<script>alert(1)</script><img src=x onerror=y>&amp;"\''
@@ -183,7 +183,7 @@ def test_a_keymap_is_checked_and_shown():
     p.key('a', 'i0'); assert p.queue.log==[]
     p.key('y', 'i0'); assert len(p.queue.log)==1 and 'y approve' in p.help
     with pytest.raises(FtkitError, match='the actions are'): panel(keymap=dict(aprove='y'))
-    with pytest.raises(FtkitError, match='more than one action'): check_keys({**KEYMAP, 'approve': 'r'})
+    with pytest.raises(FtkitError, match='more than one action'): check_shortcuts({**KEYMAP, 'approve': 'r'})
 
 def test_without_anywidget_the_panel_works_with_buttons():
     code = '''

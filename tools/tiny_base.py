@@ -18,9 +18,9 @@ def run(out):
 
 if __name__=='__main__':
     from ftkit.disk import read_json
-    from ftkit.model.tiny import MANIFEST, WEIGHTS, seal
+    from ftkit.model.tiny import MANIFEST, WEIGHTS, write_hashes
     if sys.argv[1:]==['--seal']: # after the model card was edited
-        seal(WEIGHTS, **{k: v for k,v in read_json(WEIGHTS/MANIFEST).items() if k!='files'})
+        write_hashes(WEIGHTS, **{k: v for k,v in read_json(WEIGHTS/MANIFEST).items() if k!='files'})
     else:
         out = Path(sys.argv[1] if sys.argv[1:] else WEIGHTS).resolve()
         out.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MIGRATIONS', 'ADAPTERS', 'SLOTS', 'HISTORY', 'ANY', 'migrate', 'schema_version', 'Store', 'Versions', 'Listing',
            'Registering', 'clean_row', 'from_passport', 'Shelf', 'StaleActivation', 'Move', 'Switch', 'Serving', 'Back',
-           'AdapterRegistry', 'default_registry', 'sweep']
+           'AdapterRegistry', 'default_registry', 'remove_unnamed']
 
 # %% ../../nbs/80_adapters/30_registry.ipynb #bb687760
 import copy, json, os, shutil
@@ -390,7 +390,7 @@ def default_registry() -> AdapterRegistry:
     return _opened[where]
 
 # %% ../../nbs/80_adapters/30_registry.ipynb #719cca06
-def sweep(
+def remove_unnamed(
     registry:AdapterRegistry,
 ) -> list: # hashes of the blobs that were removed
     "Remove files that no record names."

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from ..core import content_hash, FtkitError, one_of, plain
-from .near import asked, canonical, Groups, messages, near_duplicate_groups
+from .near import user_text, canonical, Groups, messages, near_duplicate_groups
 from ..disk import read_json, write_json
 
 # %% ../../nbs/20_data/40_certificate.ipynb #9be51238
@@ -53,7 +53,7 @@ class Linking:
     by:tuple = LINKS # kinds of link; add 'user' to keep a person on one side
     threshold:float = .8 # similarity from which two questions are near duplicates
     min_user_turns:int = 1 # user turns a shared beginning needs
-    text:Callable = asked # what is compared for near duplicates
+    text:Callable = user_text # what is compared for near duplicates
 
     def __post_init__(self):
         for b in self.by: one_of(b, (*LINKS, 'user'), 'link')

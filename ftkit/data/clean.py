@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..core import Accounting, content_hash, FtkitError, one_of
-from .near import answers, asked, canonical, messages, near_duplicate_groups, words
+from .near import answers, user_text, canonical, messages, near_duplicate_groups, text_words
 from ..records import RecordDataset
 
 # %% ../../nbs/20_data/36_clean.ipynb #463eeb40
@@ -161,9 +161,9 @@ def near_duplicates(
     "A check that drops what an earlier record says in almost the same words."
     def near_duplicate(records):
         said = ['\n'.join(answers(r)) for r in records]
-        both = near_duplicate_groups([f'{asked(r)}\n{a}' for r,a in zip(records, said)], threshold)
+        both = near_duplicate_groups([f'{user_text(r)}\n{a}' for r,a in zip(records, said)], threshold)
         alike, exact, seen = near_duplicate_groups(said, threshold), [' '.join(a.split()) for a in said], set()
-        keys = [(type(r), b, a if words(e) else e) for r,b,a,e in zip(records, both, alike, exact)]
+        keys = [(type(r), b, a if text_words(e) else e) for r,b,a,e in zip(records, both, alike, exact)]
         return ['near duplicate' if k in seen or seen.add(k) else None for k in keys]
     return near_duplicate
 

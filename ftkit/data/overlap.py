@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Callable
 import numpy as np
 
-from .near import answers, asked, words
+from .near import answers, user_text, text_words
 
 # %% ../../nbs/20_data/38_overlap.ipynb #767af45d
 def _grams(text, n):
-    w = words(text)
+    w = text_words(text)
     return {tuple(w[i:i+n]) for i in range(len(w)-n+1)} if len(w)>=n else ({('whole', *w)} if w else set())
 
 def overlap(
@@ -23,12 +23,12 @@ def overlap(
     n:int=8, # words in a run
 ) -> list: # (share, position in `evaluation` or None) for each record
     "How much of an evaluation text each record contains."
-    wanted = [_grams(e if isinstance(e, str) else asked(e), n) for e in evaluation]
+    wanted = [_grams(e if isinstance(e, str) else user_text(e), n) for e in evaluation]
     where = {}
     for i,grams in enumerate(wanted):
         for g in grams: where.setdefault(g, []).append(i)
     def most(record):
-        mine = _grams('\n'.join([asked(record), *answers(record)]), n)|_grams(asked(record), n)
+        mine = _grams('\n'.join([user_text(record), *answers(record)]), n)|_grams(user_text(record), n)
         hits = Counter(i for g in mine for i in where.get(g, ()))
         return max(((c/len(wanted[i]), -i) for i,c in hits.items()), default=(0., None))
     return [(share, None if i is None else -i) for share,i in map(most, records)]
@@ -64,7 +64,7 @@ def nearest(
         v = np.asarray(v, dtype=float)
         return v/np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12)
     if not len(records) or not len(evaluation): return [(0., None)]*len(records)
-    mine, theirs = unit(map(asked, records)), unit(e if isinstance(e, str) else asked(e) for e in evaluation)
+    mine, theirs = unit(map(user_text, records)), unit(e if isinstance(e, str) else user_text(e) for e in evaluation)
     res = []
     for i in range(0, mine.shape[0], 1024):
         sim = mine[i:i+1024]@theirs.T

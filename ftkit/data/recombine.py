@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 from ..core import content_hash, FtkitError
-from .near import words
+from .near import text_words
 from ..records import InstructionExample
 
 # %% ../../nbs/20_data/62_recombine.ipynb #16435c1a
@@ -121,7 +121,7 @@ def roughen(
     rng,
 ) -> str|None: # None where there is nothing to change
     "Make one slip in a request."
-    w, fixed = a.split(), set(words(keep))
+    w, fixed = a.split(), set(text_words(keep))
     long = [i for i,x in enumerate(w) if len(x)>4 and x.isalpha() and x.casefold() not in fixed]
     plainer = a.lower().rstrip(string.punctuation+' ')
     if plainer!=a and (not long or rng.random()<.3) and not (set(re.findall(r'\w+', a)) & set(re.findall(r'\w+', keep)) - set(plainer.split())): return plainer or None

@@ -10,7 +10,7 @@ import math, re
 from collections import Counter
 from dataclasses import dataclass
 
-from .near import asked, words
+from .near import user_text, text_words
 from .requests import _as_json, Nearest
 
 # %% ../../nbs/20_data/64_screen.ipynb #e467a38f
@@ -41,15 +41,15 @@ class Screen:
         known=(), # rows that were proposed before
     ):
         self.space, self.limit = space, request.max_similarity
-        self.seeds, self.rows, self.judged = Nearest(map(asked, seeds)), Nearest(map(asked, known)), Nearest(map(asked, evaluation))
+        self.seeds, self.rows, self.judged = Nearest(map(user_text, seeds)), Nearest(map(user_text, known)), Nearest(map(user_text, evaluation))
         self.seen = {self.key(r): what for what,rs in (('was proposed before', known), ('repeats a seed', seeds), ('in the evaluation data', evaluation)) for r in rs}
 
-    def key(self, record): return ' '.join(words(asked(record)))
+    def key(self, record): return ' '.join(text_words(user_text(record)))
 
     def __call__(self, candidate) -> str|None: # why it is dropped
         "Should this candidate be dropped?"
         if candidate.problem: return candidate.problem
-        record, text = candidate.record, asked(candidate.record)
+        record, text = candidate.record, user_text(candidate.record)
         if why := bad_form(record, self.space) or self.seen.get(self.key(record)): return why
         if self.judged(text)>=.8: return 'near the evaluation data'
         if self.seeds(text)>self.limit: return 'too close to a seed'
@@ -64,11 +64,11 @@ def label_confidence(
 ): # (text, label) -> 0 to 1
     "How clearly the words of a text point to a label."
     counts, n = {l: Counter() for l in labels}, Counter(s.output.strip() for s in seeds)
-    for s in seeds: counts.get(s.output.strip(), Counter()).update(words(asked(s)))
+    for s in seeds: counts.get(s.output.strip(), Counter()).update(text_words(user_text(s)))
     vocabulary = len(set().union(*counts.values())) or 1
 
     def confidence(text:str, label:str) -> float:
-        log = {l: math.log(n[l]+1)+sum(math.log((c[w]+.5)/(c.total()+.5*vocabulary)) for w in words(text)) for l,c in counts.items()}
+        log = {l: math.log(n[l]+1)+sum(math.log((c[w]+.5)/(c.total()+.5*vocabulary)) for w in text_words(text)) for l,c in counts.items()}
         top = max(log.values())
         return round(math.exp(log[label]-top)/sum(math.exp(v-top) for v in log.values()), 3)
     return confidence
@@ -79,7 +79,7 @@ def distinct(
     n:int=2, # words in a run
 ) -> float: # 0 to 1
     "The share of runs of `n` words that are different."
-    runs = [tuple(w[i:i+n]) for w in map(words, texts) for i in range(len(w)-n+1)]
+    runs = [tuple(w[i:i+n]) for w in map(text_words, texts) for i in range(len(w)-n+1)]
     return len(set(runs))/max(len(runs), 1)
 
 def balance(
@@ -119,7 +119,7 @@ def diversity(
 ) -> Diversity:
     "Measure how different rows are, from each other and from the seeds."
     from statistics import median
-    texts, near = [asked(r) for r in rows], Nearest(map(asked, seeds))
+    texts, near = [user_text(r) for r in rows], Nearest(map(user_text, seeds))
     close, n = [near(t) for t in texts] or [0.], Counter(r.output for r in rows)
     closed = space.kind=='labels'
     return Diversity(len(rows), distinct(texts, 1), distinct(texts, 2), balance(r.output for r in rows) if closed else None, dict(n) if closed else {},

@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib import import_module
 
 from ..core import Accounting, content_hash, FtkitError, now, one_of
-from .near import asked
+from .near import user_text
 from .recombine import PATIENCE, last_ask
 from .requests import GENERATORS, Nearest, output_space, SyntheticDataRequest
 from .screen import diversity, label_confidence, Screen
@@ -116,7 +116,7 @@ def _collect(self, request, seeds, space, screen):
     return rows, seen, dropped
 
 def _finished(c, request, sure, time):
-    known = dict(confidence=sure(asked(c.record), c.record.output), label=c.record.output) if sure else {}
+    known = dict(confidence=sure(user_text(c.record), c.record.output), label=c.record.output) if sure else {}
     return replace(c.record, output=c.record.output.strip()).noting(**recipe(c, request, time), **known)
 
 SyntheticDataService._collect = _collect
@@ -132,10 +132,10 @@ def coverage(
     while len(chosen)<n and any(by.values()):
         for label in sorted(l for l,rows in by.items() if rows):
             if len(chosen)==n: break
-            best = min(by[label], key=lambda s: near(asked(s)))
+            best = min(by[label], key=lambda s: near(user_text(s)))
             by[label].remove(best)
             chosen.append(best)
-            near.add(asked(best))
+            near.add(user_text(best))
     return chosen
 
 # %% ../../nbs/20_data/66_synth.ipynb #f4767bb2

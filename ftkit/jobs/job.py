@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STATES', 'ENDED', 'PLACES', 'BACKENDS', 'FUNCTIONS', 'RESULTS', 'Job', 'Place', 'place_of', 'open_place',
-           'must_carry', 'clear_results', 'state_left', 'exit_code', 'outcome', 'look', 'pause_s', 'watch',
+           'must_carry', 'clear_results', 'state_left', 'exit_code', 'training_result', 'look', 'pause_s', 'watch',
            'WaitingForJob', 'wait', 'current_job', 'submit']
 
 # %% ../../nbs/60_jobs/10_jobs.ipynb #ac32dfbe
@@ -172,7 +172,7 @@ def exit_code(
     return 128-code if code>128 else code
 
 # %% ../../nbs/60_jobs/10_jobs.ipynb #d61ca00d
-def outcome(
+def training_result(
     folder:Path, # run folder
     code:int|None=None, # exit code of the process, negative for a signal; read when `None`
     cancelled:bool=False, # did somebody end it?
@@ -245,7 +245,7 @@ async def wait(
         if job.detached: say(f'no longer watching: {WaitingForJob(job)}')
         else: job.cancel()
         raise
-    return outcome(job.run, cancelled=state=='cancelled')
+    return training_result(job.run, cancelled=state=='cancelled')
 
 # %% ../../nbs/60_jobs/10_jobs.ipynb #e8ad5645
 def current_job(

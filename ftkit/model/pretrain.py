@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['QUALITY', 'ASKS', 'ROUTES', 'Text', 'prose', 'docstrings', 'service_docs', 'lines', 'licence', 'too_short', 'symbols',
-           'control', 'repetitive', 'curate', 'coffee_chats', 'telling_words', 'gap_tasks', 'topic_tasks', 'written',
-           'pack', 'optimizers', 'rate', 'pretrain', 'next_token_loss', 'batches_of', 'perplexity',
-           'unigram_perplexity']
+           'control', 'repetitive', 'curate_corpus', 'coffee_chats', 'telling_words', 'gap_tasks', 'topic_tasks',
+           'written', 'pack_rows', 'optimizers', 'rate_at', 'pretrain', 'next_token_loss', 'batches_of_tokens',
+           'perplexity', 'unigram_perplexity']
 
 # %% ../../nbs/30_model/50_pretrain.ipynb #98a5b036
 import ast, gzip, inspect, json, math, re
@@ -132,7 +132,7 @@ QUALITY = (too_short, symbols, control, repetitive)
 # %% ../../nbs/30_model/50_pretrain.ipynb #2d9587bb
 def _same(text): return ' '.join(re.findall(r'\w+', text.lower()))
 
-def curate(
+def curate_corpus(
     texts, # of `Text`
     held_out=(), # texts of an evaluation, none of which may be learned
     checks=QUALITY, # each: text -> reason to drop it, or None
@@ -227,7 +227,7 @@ def written(
     return tokenizer.apply_chat_template([*messages_of(task), dict(role='assistant', content=task.output)], tokenize=False)
 
 # %% ../../nbs/30_model/50_pretrain.ipynb #d2e9e80e
-def pack(
+def pack_rows(
     documents, # strings, each with its own ending
     tokenizer,
     length:int, # tokens in a row
@@ -254,7 +254,7 @@ def optimizers(
             torch.optim.AdamW(rest, betas=(.9, .95), weight_decay=0.)]
 
 # %% ../../nbs/30_model/50_pretrain.ipynb #cec0319c
-def rate(
+def rate_at(
     done:float, # share of the run, 0 to 1
     warm:float=.035, # share spent warming up
     fall:float=.2, # share spent coming down
@@ -273,7 +273,7 @@ def pretrain(
     import torch
     opts, tokens, model = optimizers(model), 0, model.train()
     for step,batch in enumerate(batches, 1):
-        for g in (g for o in opts for g in o.param_groups): g['lr'] = learning_rate*rate(step/len(batches))
+        for g in (g for o in opts for g in o.param_groups): g['lr'] = learning_rate*rate_at(step/len(batches))
         loss = next_token_loss(model, batch)
         if not math.isfinite(loss.item()): raise FtkitError(f'the loss is {loss.item()} at step {step}: lower learning_rate (it is {learning_rate})')
         loss.backward()
@@ -298,7 +298,7 @@ def next_token_loss(
     return total/len(hidden)
 
 # %% ../../nbs/30_model/50_pretrain.ipynb #f4fe6f95
-def batches_of(
+def batches_of_tokens(
     rows, # from `pack`
     tokens:int, # tokens in a step
     rng, # a `random.Random`

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MACROS', 'CHATML', 'PAD', 'BOS', 'TURN', 'EOS', 'SPECIAL', 'TOOL_MARKS', 'SENTENCES', 'WEIGHTS', 'MANIFEST', 'ADVICE',
-           'train_tokenizer', 'chat_tokenizer', 'llama_config', 'random_model', 'random_base', 'seal', 'verified',
-           'tiny_base']
+           'train_tokenizer', 'chat_tokenizer', 'llama_config', 'random_model', 'random_base', 'write_hashes',
+           'verified', 'tiny_base']
 
 # %% ../../nbs/30_model/00_tiny.ipynb #12715fcb
 from importlib.util import find_spec
@@ -151,7 +151,7 @@ WEIGHTS = Path(find_spec('ftkit').origin).parent/'weights'
 MANIFEST = 'manifest.json'
 
 # %% ../../nbs/30_model/00_tiny.ipynb #6dfae976
-def seal(
+def write_hashes(
     folder, # a finished model folder
     **about, # anything worth keeping beside the hashes, e.g. the recipe
 ) -> Path: # the manifest

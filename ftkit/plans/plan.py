@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Int', 'Float', 'Time', 'Metric', 'SECTIONS', 'FIELDS', 'KINDS', 'IDLE', 'OrchestrationConfig', 'Section', 'Source',
-           'Data', 'Method', 'Train', 'Adapter', 'Place', 'After', 'accepted', 'explain', 'flat_name', 'no_field',
+           'Data', 'Method', 'Train', 'Adapter', 'Location', 'After', 'accepted', 'explain', 'flat_name', 'no_field',
            'changed', 'idle_fields', 'contradictions', 'check_version', 'sort_fields', 'open_sections', 'Plan',
            'read_config', 'parse_settings', 'plan_table']
 
@@ -115,7 +115,7 @@ class Adapter(Section):
     target_modules:tuple[str, ...]|Literal['attention', 'all-linear'] = 'attention' # projections that get an adapter
 
 # %% ../../nbs/40_plans/10_plan.ipynb #fa6586d7
-class Place(Section):
+class Location(Section):
     "Where the run happens, and what it may use there."
     backend:str = 'local' # `local`, `remote`, or a place of your own
     backend_provider:str = 'modal' # for `remote`
@@ -134,7 +134,7 @@ class After(Section):
     adapter_storage_uri:str|None = None # also upload to `file://` or `hf://`
 
 # %% ../../nbs/40_plans/10_plan.ipynb #87106fcb
-SECTIONS = dict(source=Source, data=Data, method=Method, train=Train, adapter=Adapter, place=Place, after=After)
+SECTIONS = dict(source=Source, data=Data, method=Method, train=Train, adapter=Adapter, place=Location, after=After)
 
 def _flat_names() -> dict:
     "Flat name -> (section, field)."
@@ -330,7 +330,7 @@ class Plan(BaseModel):
     method:Method
     train:Train
     adapter:Adapter
-    place:Place
+    place:Location
     after:After
     filled:dict[str, str] = {} # fields that nobody decided -> what they were filled by
     layout:Literal[2] = 2

@@ -11,10 +11,10 @@ from pydantic_core import PydanticUndefined
 
 from ..core import FtkitError
 from ..disk import read_json
-from .plan import FIELDS, no_field, Place, Plan
+from .plan import FIELDS, no_field, Location, Plan
 
 # %% ../../nbs/40_plans/15_resume.ipynb #a8f2889a
-CHANGEABLE = (*Place.model_fields, 'adapter_version') # whenever a run is resumed
+CHANGEABLE = (*Location.model_fields, 'adapter_version') # whenever a run is resumed
 BEFORE_TRAINING = ('max_length', 'most_lost')
 
 def resumed(

@@ -20,7 +20,7 @@ from ..data.gate import check_receipts, Receipt
 from ..data.version import DATASETS, DatasetVersion
 from ..disk import atomic_dir, fsync, read_json, write_json
 from ..model.passport import PARTS, base_parts, libraries, public_name, weights_hash
-from ..plans.plan import Place, Plan
+from ..plans.plan import Location, Plan
 from ..records import InstructionDataset, RecordDataset
 
 # %% ../../nbs/45_runs/50_parcel.ipynb #b85c63e3
@@ -28,7 +28,7 @@ def travelling(
     plan:Plan,
 ) -> Plan:
     "The plan without what only the machine that planned it needs, paths included."
-    return plan.but(source=None, services=None, base_model=base_name(plan.train.base_model), output_dir=Place().output_dir, adapter_storage_uri=None)
+    return plan.but(source=None, services=None, base_model=base_name(plan.train.base_model), output_dir=Location().output_dir, adapter_storage_uri=None)
 
 def base_name(
     name:str, # of the base model, as the plan has it

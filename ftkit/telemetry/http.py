@@ -14,7 +14,7 @@ from datetime import timedelta
 from ..core import as_time, FtkitError, now, variable
 from .provider import Batch, check_kinds, check_window, Provider, start_mark
 from .spans import as_annotation, as_spans
-from .wire import _Absent, _projects, _TooLong, address, ask, pages, project_id, TelemetryError, Wire
+from .wire import _Absent, _projects, _TooLong, address, request, pages, project_id, TelemetryError, Wire
 
 # %% ../../nbs/10_telemetry/30_http.ipynb #1e3c7da2
 KINDS = {'LLM', 'CHAIN', 'TOOL', 'RETRIEVER', 'EMBEDDING', 'AGENT', 'RERANKER', 'GUARDRAIL', 'EVALUATOR', 'DECISION', 'UNKNOWN'}
@@ -43,7 +43,7 @@ async def _noted(wire, client, project, target, ids): # annotations of up to 100
 # %% ../../nbs/10_telemetry/30_http.ipynb #7c5c5f7b
 async def _graphql(wire, client, query, **variables): # the data of the answer
     wrong = lambda b: f'a GraphQL error: {str(b["errors"])[:100]}' if b.get('errors') else None if isinstance(b.get('data'), dict) else 'an answer without data'
-    return (await ask(wire, client, 'POST', 'graphql', json=dict(query=query, variables=variables), good=wrong))['data']
+    return (await request(wire, client, 'POST', 'graphql', json=dict(query=query, variables=variables), good=wrong))['data']
 
 # %% ../../nbs/10_telemetry/30_http.ipynb #7b71b9fe
 JUDGED_DOCUMENT = 'documentEvaluations { name annotatorKind label score explanation documentPosition identifier metadata createdAt updatedAt user { id } }'

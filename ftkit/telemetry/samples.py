@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['UNTIL', 'STAFF', 'ITEMS', 'ROUTES', 'OPEN', 'CLOSE', 'LEFT_BEHIND', 'ROUTER', 'CONCIERGE', 'ADVICE', 'PEOPLE',
            'PROFILES', 'CHOOSER', 'EXTRACTOR', 'COLOURS', 'COUNTS', 'ASPECTS', 'SUPPORT', 'LOOKUP', 'TURNS', 'AGENTS',
-           'hex_id', 'llm_span', 'review', 'telemetry']
+           'hex_id', 'llm_span', 'sample_verdict', 'telemetry']
 
 # %% ../../nbs/10_telemetry/90_samples.ipynb #b5753f0c
 import hashlib, json, random
@@ -92,7 +92,7 @@ def _provider(span): # the same call as the provider's library saw it
 def _times(n, until, days, rng): # n moments in the days before `until`, in order
     return sorted(until-timedelta(seconds=rng.randint(60, days*86400)) for _ in range(n))
 
-def review(
+def sample_verdict(
     span, # what was judged
     who:str, # a member of staff
     approved:bool,
@@ -126,10 +126,10 @@ def _routing(n, rng, until):
 def _routing_notes(i, s, place, said, rng):
     if i%16==5: return []
     who, good = STAFF[i%3], place==said
-    notes = [review(s, who, good, correction=place if not good and i%18==0 else None, why=None if good else f'this belongs to {place}')]
-    if i%23==7: notes.append(review(s, STAFF[(i+1)%3], good))
-    if i%61==11: notes.append(review(s, STAFF[(i+1)%3], not good, why='i see it the other way'))
-    if i%6==2: notes.append(review(s, 'judge-1', rng.random()<.85, name='llm_judge', kind='LLM'))
+    notes = [sample_verdict(s, who, good, correction=place if not good and i%18==0 else None, why=None if good else f'this belongs to {place}')]
+    if i%23==7: notes.append(sample_verdict(s, STAFF[(i+1)%3], good))
+    if i%61==11: notes.append(sample_verdict(s, STAFF[(i+1)%3], not good, why='i see it the other way'))
+    if i%6==2: notes.append(sample_verdict(s, 'judge-1', rng.random()<.85, name='llm_judge', kind='LLM'))
     return notes
 
 # %% ../../nbs/10_telemetry/90_samples.ipynb #225a05f6
@@ -151,10 +151,10 @@ def _concierge(n, rng, until):
         q, liked, curt = (t.format(i=item, p=who) for t in (q, liked, curt))
         context = [{'role': 'system', 'content': CONCIERGE}, {'role': 'user', 'content': rng.choice(OPEN)+q}]
         spans.append(_advice(i, context, curt if i%3<2 else liked, when))
-        notes.append(review(spans[-1], STAFF[i%3], i%3==2, correction=liked if i%3==0 else None, why=None if i%3==2 else 'too short, no next step'))
+        notes.append(sample_verdict(spans[-1], STAFF[i%3], i%3==2, correction=liked if i%3==0 else None, why=None if i%3==2 else 'too short, no next step'))
         if i%3==1: # the same question again, answered well
             spans.append(_advice(f'{i}-again', context, liked, when+timedelta(hours=3)))
-            notes.append(review(spans[-1], STAFF[(i+1)%3], True))
+            notes.append(sample_verdict(spans[-1], STAFF[(i+1)%3], True))
     return spans, notes
 
 # %% ../../nbs/10_telemetry/90_samples.ipynb #4df44600
@@ -190,7 +190,7 @@ def _closed(agent_type, system, rows, rng, until): # rows of (asked, answered, r
     for i,(when,(q,said,right)) in enumerate(zip(_times(len(rows), until, 28, rng), rows)):
         context = [{'role': 'system', 'content': system}, {'role': 'user', 'content': q}]
         spans.append(llm_span((agent_type, i), context, said, when, agent_type, f'{agent_type}-{i:04}', f'customer-{i%31:02}'))
-        notes.append(review(spans[-1], STAFF[i%3], said==right, correction=None if said==right else right))
+        notes.append(sample_verdict(spans[-1], STAFF[i%3], said==right, correction=None if said==right else right))
     return spans, notes
 
 # %% ../../nbs/10_telemetry/90_samples.ipynb #d76db078
@@ -214,7 +214,7 @@ def _search(n, rng, until):
             'metadata': {'agent_type': 'search', 'modality': 'text'}}
         s = Span(hex_id('span', 'search', i), hex_id('trace', 'search', i, n=32), None, 'search.retrieve', 'RETRIEVER', when, when+timedelta(milliseconds=80), 'OK', attributes)
         spans.append(s)
-        notes += [review(s, STAFF[i%3], r, name='relevance', label='relevant' if r else 'irrelevant', identifier='', document_position=k) for k,r in enumerate(relevant)]
+        notes += [sample_verdict(s, STAFF[i%3], r, name='relevance', label='relevant' if r else 'irrelevant', identifier='', document_position=k) for k,r in enumerate(relevant)]
     return spans, notes
 
 # %% ../../nbs/10_telemetry/90_samples.ipynb #3ef000f0
@@ -247,8 +247,8 @@ def _support(n, rng, until):
         talk = _talk(i, rng, start)
         solved = len(talk)>3 or i%3>0
         spans += talk
-        notes += [review(s, STAFF[i%3], solved or k<len(talk)-1) for k,s in enumerate(talk) if k%2==0 or k==len(talk)-1]
-        notes.append(review(talk[-1], STAFF[i%3], solved, name='outcome', label='solved' if solved else 'unsolved', span_id='', session_id=f'support-{i:03}'))
+        notes += [sample_verdict(s, STAFF[i%3], solved or k<len(talk)-1) for k,s in enumerate(talk) if k%2==0 or k==len(talk)-1]
+        notes.append(sample_verdict(talk[-1], STAFF[i%3], solved, name='outcome', label='solved' if solved else 'unsolved', span_id='', session_id=f'support-{i:03}'))
     return spans, notes
 
 # %% ../../nbs/10_telemetry/90_samples.ipynb #19d4646f

@@ -10,7 +10,7 @@ import re
 
 from ..core import as_time, FtkitError, one_of, plain, to_json, variable
 from .spans import flatten, Span
-from .wire import _Absent, _projects, _TooLong, address, ask, pages, TelemetryError, Wire
+from .wire import _Absent, _projects, _TooLong, address, request, pages, TelemetryError, Wire
 
 # %% ../../nbs/10_telemetry/70_sending.ipynb #a89b20d7
 TEXT_KEYS = ('metadata', 'llm.prompt_template.variables', 'tool.parameters')
@@ -49,7 +49,7 @@ async def _post_spans(wire, client, spans, project): # one OTLP request, or two 
     from opentelemetry.sdk.resources import Resource
     resource = Resource({'openinference.project.name': project, 'service.name': project})
     body = encode_spans([_otel(s, resource) for s in spans]).SerializeToString()
-    try: await ask(wire, client, 'POST', 'v1/traces', content=body, headers={'content-type': 'application/x-protobuf'})
+    try: await request(wire, client, 'POST', 'v1/traces', content=body, headers={'content-type': 'application/x-protobuf'})
     except _TooLong:
         if len(spans)==1: raise TelemetryError(f'{wire.endpoint} does not take span {spans[0].span_id} of {len(body):,} bytes') from None
         half = len(spans)//2
@@ -70,7 +70,7 @@ async def _until_stored(wire, client, spans, project):
         pause = min(pause*2, 1)
 
 async def _elsewhere(wire, client, span_id, project): # Phoenix drops a span whose id it has, and does not say so
-    body = await ask(wire, client, 'POST', 'graphql', json=dict(query='query($id: String!) { getSpanByOtelId(spanId: $id) { project { name } } }', variables=dict(id=span_id)))
+    body = await request(wire, client, 'POST', 'graphql', json=dict(query='query($id: String!) { getSpanByOtelId(spanId: $id) { project { name } } }', variables=dict(id=span_id)))
     there = (((body.get('data') or {}).get('getSpanByOtelId') or {}).get('project') or {}).get('name')
     if there and there!=project: raise TelemetryError(f'span {span_id} is in project {there!r} of this Phoenix already, and an id can be there once; send to that project, or give the copy ids of its own: renewed(spans, annotations, key={project!r})')
 
@@ -87,7 +87,7 @@ def _note_body(a): # an annotation as Phoenix takes it
     return dict(on, name=a.name, annotator_kind=one_of(a.kind, ('HUMAN', 'CODE', 'LLM'), 'annotator kind'), result=result or None, metadata=plain(a.metadata), identifier=a.identifier)
 
 async def _post_notes(wire, client, target, batch):
-    try: body = await ask(wire, client, 'POST', POST_TO[target], dict(sync='true'), json=dict(data=[_note_body(a) for a in batch]))
+    try: body = await request(wire, client, 'POST', POST_TO[target], dict(sync='true'), json=dict(data=[_note_body(a) for a in batch]))
     except _Absent as e: raise TelemetryError(f'Phoenix does not know what is judged: {e}; send the spans first') from None
     kept, sent = {r['id'] for r in body['data']}, {(a.on, a.document_position, a.name, a.identifier) for a in batch}
     if len(kept)!=len(sent): raise TelemetryError(f'{len(sent)} annotations were sent to Phoenix at {wire.endpoint} and {len(kept)} were kept')

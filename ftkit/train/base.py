@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['START', 'number_format', 'precision', 'schedule', 'trainer_arguments', 'Trained', 'forward_s', 'forecast',
-           'smaller_batch', 'keep_start', 'back_to_start', 'watch', 'attempt', 'begin_smaller', 'fit', 'summary',
-           'saving', 'save_adapter']
+           'smaller_batch', 'keep_start', 'back_to_start', 'attach_callbacks', 'attempt', 'begin_smaller', 'fit',
+           'summary', 'saving', 'save_adapter']
 
 # %% ../../nbs/50_train/30_base.ipynb #fea14640
 import math, shutil, time
@@ -165,7 +165,7 @@ def back_to_start(model, store):
         for name,p in trained.items(): p.copy_(saved[name])
 
 # %% ../../nbs/50_train/30_base.ipynb #05e763fd
-def watch(
+def attach_callbacks(
     trainer, # from `own_trainer`; changed
     folder, # run folder
     train:Train,
@@ -221,7 +221,7 @@ def fit(
 ) -> dict: # measurements of the whole training
     "Train, from the newest whole checkpoint if there is one."
     store, began = Path(trainer.args.output_dir).parent, time.monotonic()
-    progress = watch(trainer, folder, train, store)
+    progress = attach_callbacks(trainer, folder, train, store)
     expected = forecast(trainer, advice)
     write_json(Path(folder)/'forecast.json', expected)
     with quiet():

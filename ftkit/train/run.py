@@ -20,7 +20,7 @@ from ..disk import read_json, write_json
 from ..model.load import best_dtype, load_base, Model, quietly as quiet, resolve_base, UntilLast
 from ..model.passport import write_passport
 from ..plans.advice import advice, fits, memory_mb
-from ..plans.plan import Method, Place, Train
+from ..plans.plan import Method, Location, Train
 from ..runs.parcel import OUT, check_base, find_base, open_parcel, Parcel, versions
 from .base import number_format, save_adapter, saving, Trained
 from .checkpoints import broken, seal
@@ -96,7 +96,7 @@ def training_data(
 def check_memory(
     model, # with its adapter
     train:Train,
-    place:Place,
+    place:Location,
     max_length:int, # tokens a row
 ) -> float: # megabytes
     "Refuse a run that would not fit, before its first step."
