@@ -17,6 +17,9 @@ MOVED = { # module of 0.1 -> the pages its names are on
     'data.split': 'data.certificate data.split',
     'data.synth': 'data.requests data.recombine data.screen data.synth',
     'data.version': 'data.version data.lineage',
+    'data.dspy': 'data.dspy',
+    'evals.judge': 'evals.judge',
+    'train.dpo': 'train.dpo',
     'evals.compare': 'evals.sheet evals.verdict evals.pair evals.compare',
     'experiment': 'runs.experiment runs.export runs.history',
     'faults': 'runs.faults',
@@ -41,13 +44,49 @@ MOVED = { # module of 0.1 -> the pages its names are on
     'train.pretrain': 'model.pretrain',
     'widgets': 'panels.parts panels.approval panels.experiments',
 }
-HERE = {'core', 'data.approval', 'data.clean', 'data.extract', 'data.split', 'data.synth', 'data.version', 'evals.compare', 'pipeline', 'telemetry', 'train.base'} # of these, the pages and rooms that are still there
+RENAMED = { # page and name of 0.1 -> name on that page
+    'adapters.card:figures': 'metric_rows',
+    'adapters.registry:sweep': 'remove_unnamed',
+    'data.dspy:generate': 'generate_rows',
+    'data.extract:known': 'check_agent',
+    'data.near:asked': 'user_text',
+    'data.near:words': 'text_words',
+    'data.queue:agreement': 'reviewer_agreement',
+    'data.trajectories:unapproved': 'not_learned',
+    'data.verdicts:rate': 'settle_verdicts',
+    'evals.judge:Agreement': 'JudgeAgreement',
+    'evals.judge:agreement': 'judge_agreement',
+    'evals.judge:question': 'judge_prompt',
+    'evals.pair:keep': 'keep_sheet',
+    'jobs.job:outcome': 'training_result',
+    'model.pretrain:batches_of': 'batches_of_tokens',
+    'model.pretrain:curate': 'curate_corpus',
+    'model.pretrain:pack': 'pack_rows',
+    'model.pretrain:rate': 'rate_at',
+    'model.score:accepted': 'forward_arguments',
+    'model.tiny:seal': 'write_hashes',
+    'panels.approval:check_keys': 'check_shortcuts',
+    'plans.plan:Place': 'Location',
+    'plans.select:missing': 'shortage',
+    'runs.experiment:known': 'present',
+    'runs.export:pending': 'is_pending',
+    'stages:describe': 'describe_result',
+    'telemetry.samples:review': 'sample_verdict',
+    'telemetry.wire:ask': 'request',
+    'train.base:watch': 'attach_callbacks',
+    'train.dpo:shared_trainer': 'shared_dpo_trainer',
+}
+HERE = {'core', 'data.approval', 'data.clean', 'data.extract', 'data.split', 'data.synth', 'data.version', 'data.dspy', 'evals.judge', 'train.dpo', 'evals.compare', 'pipeline', 'telemetry', 'train.base'} # of these, the pages and rooms that are still there
 
 def find(old:str, name:str):
-    "The object that a module of 0.1 had under a name, and the page it is on."
-    for page in MOVED[old].split():
+    "The object that a module of 0.1 had under a name, the page it is on, and its name there."
+    pages = MOVED[old].split()
+    for page in pages:
+        new = RENAMED.get(f'{page}:{name}')
+        if new: return getattr(import_module(f'ftkit.{page}'), new), page, new
+    for page in pages:
         module = import_module(f'ftkit.{page}')
-        if name in vars(module): return getattr(module, name), page
+        if name in vars(module): return getattr(module, name), page, name
     raise AttributeError(f"module 'ftkit.{old}' of ftkit 0.1 had no {name!r} that is still there")
 
 def warn(old:str, name:str, page:str):
@@ -58,8 +97,8 @@ class MovedModule(ModuleType):
     "Stands where a module of 0.1 was."
     def __getattr__(self, name):
         if name.startswith('__'): raise AttributeError(name)
-        found, page = find(self.__name__.removeprefix('ftkit.'), name)
-        warn(self.__name__.removeprefix('ftkit.'), name, page)
+        found, page, new = find(self.__name__.removeprefix('ftkit.'), name)
+        warn(self.__name__.removeprefix('ftkit.'), new, page)
         return found
 
 class MovedFinder(MetaPathFinder, Loader):
@@ -78,8 +117,8 @@ def old_attribute(old:str):
     "`__getattr__` for a room or page that has the path of a module of 0.1."
     def __getattr__(name):
         if name.startswith('__') or old not in MOVED: raise AttributeError(f"module 'ftkit.{old}' has no attribute {name!r}")
-        try: found, page = find(old, name)
+        try: found, page, new = find(old, name)
         except AttributeError: raise AttributeError(f"module 'ftkit.{old}' has no attribute {name!r}") from None
-        warn(old, name, page)
+        warn(old, new, page)
         return found
     return __getattr__

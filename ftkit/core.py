@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ENVIRONMENT', 'FtkitError', 'Waiting', 'one_of', 'plain', 'to_json', 'content_hash', 'file_hash', 'check_name',
-           'slug', 'Accounting', 'sift', 'Variable', 'Environment', 'variable', 'whole_environment', 'now', 'as_time',
-           'collector_waits']
+           'check_version', 'slug', 'Accounting', 'sift', 'Variable', 'Environment', 'variable', 'whole_environment',
+           'now', 'as_time', 'collector_waits']
 
 # %% ../nbs/00_ground/00_core.ipynb #e2d1635e
 import gc, hashlib, json, math, os, re, unicodedata
@@ -83,6 +83,15 @@ def check_name(
     "Refuse a name that could be mistaken for another or for a path."
     if isinstance(name, str) and re.fullmatch(r'[a-z0-9][a-z0-9._-]{0,63}', name) and '..' not in name and not name.endswith('.'): return name
     raise FtkitError(f'{what} {name!r} is not usable: start with a-z or 0-9, then up to 63 of a-z 0-9 . _ - (no "..")')
+
+# %% ../nbs/00_ground/00_core.ipynb #26f64f15
+def check_version(
+    version:str, # such as `1.0.0` or `v2`
+    what:str='version', # what it names, for the message
+) -> str: # the version, unchanged
+    "Accept a version: like a name, starting with a digit or `v` and a digit."
+    if re.match(r'v?\d', check_name(version, what)): return version
+    raise FtkitError(f'{what} {version!r} does not start with a digit; write it like 1.0.0 or v2')
 
 # %% ../nbs/00_ground/00_core.ipynb #537c5817
 def slug(

@@ -17,7 +17,7 @@ from ftkit.data.extract import (
 from ftkit.data.judged import Reader, judge
 from ftkit.data.trajectories import trajectories
 from ftkit.data.triplets import RELEVANT, SearchReader, documents, triplets
-from ftkit.data.verdicts import AnnotationPolicy, settle
+from ftkit.data.verdicts import AnnotationPolicy, settle_verdicts
 from ftkit.stages import extract
 from ftkit.plans.plan import OrchestrationConfig
 from ftkit.telemetry.samples import telemetry
@@ -45,14 +45,14 @@ def note(span, label=None, score=None, who='ann', kind='HUMAN', day=1, name='rev
     ([note('s', 'approved', who='a', kind='HUMAN'), note('s', 'rejected', who='b'), note('s', 'approved', kind='LLM', who='m')], 'people disagree'),
 ])
 def test_who_is_right(notes, verdict):
-    got = settle(notes)
+    got = settle_verdicts(notes)
     assert (got if isinstance(got, str) else got.approved)==verdict
 
 def test_only_named_annotations_count():
-    assert settle([note('s', 'approved', name='tone'), note('s', 'rejected', name='review')], AnnotationPolicy(names=('tone',))).approved
+    assert settle_verdicts([note('s', 'approved', name='tone'), note('s', 'rejected', name='review')], AnnotationPolicy(names=('tone',))).approved
 
 def test_labels_of_ones_own():
-    assert settle([note('s', 'gut')], AnnotationPolicy(approved=('gut',))).approved
+    assert settle_verdicts([note('s', 'gut')], AnnotationPolicy(approved=('gut',))).approved
 
 def test_wrapper_and_provider_span_count_once_at_any_depth():
     spans = [span('a', kind='AGENT'), span('b', kind='CHAIN', parent='a'), span('c', parent='b'), span('d', parent='c')]
@@ -123,7 +123,7 @@ def evaluated(span, label=None, score=None, metadata=LESS, name='hallucination',
     (evaluated('s', 'approved', 1.), True), (evaluated('s', 'incorrect', 0.), False), (evaluated('s', score=1., metadata={'direction': 'inbound'}), True), (note('s', ' '), 'annotation without label or score'),
     (evaluated('s', 'refused', 1., NEUTRAL, 'refusal'), 'neutral by its direction: refusal'), (evaluated('s', 'True', 1., NEUTRAL, 'refusal'), 'neutral by its direction: refusal'), (evaluated('s', 'refused', None, NEUTRAL, 'refusal'), 'neutral by its direction: refusal')])
 def test_the_direction_of_an_annotation_says_which_end_is_good(annotation, verdict):
-    got = settle([annotation])
+    got = settle_verdicts([annotation])
     assert (got if isinstance(got, str) else got.approved)==verdict
 
 def test_a_hallucinated_answer_is_no_example_and_the_rejected_side_of_a_pair():
@@ -139,14 +139,14 @@ def test_a_ranking_puts_the_least_toxic_answer_first():
 
 def test_a_threshold_is_turned_round_with_the_score():
     policy = AnnotationPolicy(threshold=.9)
-    assert [settle([evaluated('s', score=n)], policy).approved for n in (0., .1, .11, 1.)]==[True, True, False, False]
-    assert settle([evaluated('s', score=.9)], AnnotationPolicy(threshold=.1)).approved, 'a rounding error decides nothing'
+    assert [settle_verdicts([evaluated('s', score=n)], policy).approved for n in (0., .1, .11, 1.)]==[True, True, False, False]
+    assert settle_verdicts([evaluated('s', score=.9)], AnnotationPolicy(threshold=.1)).approved, 'a rounding error decides nothing'
 
 def test_a_neutral_annotation_is_counted_and_decides_nothing():
     assert judge([span('a', agent='other')], [evaluated('a', 'refused', 1., NEUTRAL, 'refusal')], agent_type='a').annotations.dropped=={'left out: another agent': 1}
     judged = judge([span('a', answer='x'), span('b', answer='y')], [evaluated('a', 'refused', 1., NEUTRAL, 'refusal'), evaluated('b', 'refused', 1., NEUTRAL, 'refusal'), note('b', 'approved', score=.8)])
     assert judged.reasons=={'neutral by its direction: refusal': 1} and judged.annotations.dropped=={'neutral by its direction: refusal': 2} and judged.annotations.kept==1
-    assert settle([note('s', 'approved', .8), note('s', 'answered', 0., name='refusal', metadata=NEUTRAL)], AnnotationPolicy(approved=('approved', 'answered'))).score==.8, 'a label the policy knows counts; its score says nothing'
+    assert settle_verdicts([note('s', 'approved', .8), note('s', 'answered', 0., name='refusal', metadata=NEUTRAL)], AnnotationPolicy(approved=('approved', 'answered'))).score==.8, 'a label the policy knows counts; its score says nothing'
 
 STARS = [note('a', score=1, name='stars'), note('b', score=5, name='stars')]
 
@@ -198,7 +198,7 @@ def test_searches_and_conversations_read_scores_by_the_same_rules():
 
 def test_labels_are_compared_without_regard_to_case():
     policy = AnnotationPolicy(approved=('Gut', 'STRASSE'), rejected=('Schlecht ',))
-    assert [settle([note('s', l)], policy).approved for l in ('gut', 'GUT', 'straße', 'schlecht')]==[True, True, True, False]
+    assert [settle_verdicts([note('s', l)], policy).approved for l in ('gut', 'GUT', 'straße', 'schlecht')]==[True, True, True, False]
 
 @pytest.mark.parametrize('field', ['names', 'approved', 'rejected', 'correction_keys'])
 def test_text_in_place_of_a_list_is_refused(field):
@@ -207,7 +207,7 @@ def test_text_in_place_of_a_list_is_refused(field):
 @pytest.mark.parametrize('value', ['4', float('nan'), float('inf')])
 def test_a_threshold_is_a_finite_number(value):
     with pytest.raises(FtkitError, match='not a finite number'): AnnotationPolicy(threshold=value)
-    assert settle([note('s', score=5)], AnnotationPolicy(threshold=np.float64(4))).approved is True
+    assert settle_verdicts([note('s', score=5)], AnnotationPolicy(threshold=np.float64(4))).approved is True
 
 def test_a_plan_takes_any_threshold_and_says_how_names_are_written(tmp_path):
     plan = lambda **more: OrchestrationConfig(**dict(dict(tenant_id='acme', project='shop', model_type='llm', agent_type='a'), **more))
@@ -333,11 +333,11 @@ def test_names_caps_and_quarrels_have_their_place_in_the_account_of_annotations(
 
 def test_a_score_that_is_no_number_approves_and_rejects_nothing():
     from ftkit.telemetry.spans import Annotation
-    for score in (float('nan'), float('inf'), None): assert settle([Annotation('s', 'review', score=score)])=='annotation without label or score'
-    assert settle([Annotation('s', 'review', score=1.), Annotation('s', 'review', score=float('nan'), identifier='b')]).score==1
+    for score in (float('nan'), float('inf'), None): assert settle_verdicts([Annotation('s', 'review', score=score)])=='annotation without label or score'
+    assert settle_verdicts([Annotation('s', 'review', score=1.), Annotation('s', 'review', score=float('nan'), identifier='b')]).score==1
     for score in (float('nan'), float('inf')):
         labelled = Annotation('s', 'review', label='approved', score=score, identifier='b')
-        assert settle([labelled]).approved and settle([labelled]).score is None and settle([Annotation('s', 'review', score=.8), labelled]).score==.8, 'a label counts, the score beside it does not'
+        assert settle_verdicts([labelled]).approved and settle_verdicts([labelled]).score is None and settle_verdicts([Annotation('s', 'review', score=.8), labelled]).score==.8, 'a label counts, the score beside it does not'
 
 def test_annotations_of_searches_and_conversations_have_an_account_too():
     find = lambda i, docs: as_span(dict(span_id=i, trace_id='t', span_kind='RETRIEVER', attributes={'input.value': f'q{i}', 'retrieval.documents': docs}))

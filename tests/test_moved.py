@@ -5,7 +5,7 @@ from importlib import import_module
 import pytest
 from test_house import PKG, ROOT, bound, exported_names, modules
 
-from ftkit._moved import HERE, MOVED
+from ftkit._moved import HERE, MOVED, RENAMED
 
 def old_name(module, name):
     "A name by its old path, and the warnings that came with it."
@@ -72,3 +72,11 @@ def test_an_unknown_name_is_an_error_that_names_it(module):
 def test_a_module_that_never_was_is_not_found():
     with pytest.raises(ModuleNotFoundError, match='ftkit.plans_of_old'): import_module('ftkit.plans_of_old')
     with pytest.raises(ModuleNotFoundError, match='ftkit.backends.modal'): import_module('ftkit.backends.modal')
+
+@pytest.mark.parametrize('entry', RENAMED)
+def test_a_name_that_is_called_otherwise_is_found_under_its_old_name(entry):
+    page, old = entry.split(':')
+    path = next(path for path,pages in MOVED.items() if page in pages.split())
+    found, said = old_name(f'ftkit.{path}', old)
+    assert found is getattr(import_module(f'ftkit.{page}'), RENAMED[entry])
+    assert said and all(f'from ftkit.{page} import {RENAMED[entry]}`' in s for s in said)

@@ -14,8 +14,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from .blobs import _lock, blob, intact, keep, staged
-from .record import AdapterRecord, Adapters, check_alias, check_text, check_version, next_version
-from ..core import check_name, content_hash, FtkitError, now, one_of, to_json, variable
+from .record import AdapterRecord, Adapters, check_alias, check_text, next_version
+from ..core import check_name, check_version, content_hash, FtkitError, now, one_of, to_json, variable
 from ..database import open_engine, transaction
 from ..disk import home
 from ..model.passport import check_adapter

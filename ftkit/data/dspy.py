@@ -130,3 +130,8 @@ def _shown(seeds, label, n, rng):
     own = [s for s in seeds if label is None or s.output.strip()==label] or list(seeds)
     rng.shuffle(own)
     return coverage(own, n)
+
+# %% ../../nbs/20_data/68_dspy.ipynb #19d3dcb9
+from ftkit._moved import old_attribute
+
+__getattr__ = old_attribute('data.dspy')

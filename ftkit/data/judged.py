@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ..core import Accounting, content_hash
 from .calls import AGENT, _answer, _messages, ancestors, inherited, read_call
-from .verdicts import NEUTRAL, AnnotationPolicy, people, settle, Scales, undecided
+from .verdicts import NEUTRAL, AnnotationPolicy, people, settle_verdicts, Scales, undecided
 from ..telemetry.messages import message_text
 from ..telemetry.spans import frame_annotations, frame_spans
 
@@ -194,7 +194,7 @@ class Reader(_Memory):
         for i,notes in self.said.items(): given[wrapped.get(i, i)] += notes
         for o in order:
             agent, notes = inherited(o, self.outlines, *AGENT), given.pop(o.span_id, ())
-            rating = settle(notes, self.policy)
+            rating = settle_verdicts(notes, self.policy)
             why = _why_not(o, agent, self.agent_type, wrapped, rating)
             if notes: ballots.count(o.span_id, notes, None if why==rating else why)
             yield o, agent, notes, rating, why

@@ -34,7 +34,7 @@ class SyntheticDataRequest:
         "The same request with a generator and its options filled in; its own options stay on top."
         return replace(self, generator=generator or self.generator, options={**options, **self.options})
 
-GENERATORS = dict(embedded='ftkit.data.recombine:embedded', dspy='ftkit.data.dspy:generate')
+GENERATORS = dict(embedded='ftkit.data.recombine:embedded', dspy='ftkit.data.dspy:generate_rows')
 
 # %% ../../nbs/20_data/60_requests.ipynb #7d1999e2
 @dataclass(frozen=True)

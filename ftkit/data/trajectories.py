@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from ..core import Accounting, plain
 from .calls import inherited, read_call
 from .judged import Ballots, over_cap, records
-from .verdicts import _when, AnnotationPolicy, settle, Rating
+from .verdicts import _when, AnnotationPolicy, settle_verdicts, Rating
 from ..records import ConversationTrajectory, ConversationTurn, TrajectoryDataset
 from ..telemetry.messages import message_text
 
@@ -70,11 +70,11 @@ def trajectories(
     (spans, annotations), by_id = records(spans, annotations), {}
     for s in spans: by_id.setdefault(s.span_id, s)
     on = {target: _on(annotations, target) for target in ('span', 'session', 'document', 'trace')}
-    ratings, sessions, found, left, turns = {i: settle(v, policy) for i,v in on['span'].items()}, _sessions(by_id), {}, {}, {}
+    ratings, sessions, found, left, turns = {i: settle_verdicts(v, policy) for i,v in on['span'].items()}, _sessions(by_id), {}, {}, {}
     for session,groups in sessions.items():
         verdicts = on['session'].get(session, ())
         found[session], turns[session], why = _trajectory(session, groups, by_id, ratings, verdicts, min_turns, agent_type)
-        if approved and not why: why = not_learned(found[session].turns, settle(verdicts, policy))
+        if approved and not why: why = not_learned(found[session].turns, settle_verdicts(verdicts, policy))
         if why: left[session] = why
     left.update(over_cap([(i, (), t.metadata.get('user_id')) for i,t in found.items() if i not in left], policy))
     dropped = Counter({'span seen twice': len(spans)-len(by_id)})

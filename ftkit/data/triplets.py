@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..core import Accounting
 from .judged import _order, Ballots, over_cap, records
-from .verdicts import AnnotationPolicy, settle, who_said
+from .verdicts import AnnotationPolicy, settle_verdicts, who_said
 from ..records import Triplet, TripletDataset
 from ..telemetry.messages import dicts
 from ..telemetry.spans import at, from_json
@@ -33,7 +33,7 @@ def _judged_documents(span, given, policy): # given: position -> annotations
     "Documents of a span as (relevant, irrelevant)."
     good, bad = [], []
     for d in documents(span):
-        r = settle(given.get(d['position'], ()), policy)
+        r = settle_verdicts(given.get(d['position'], ()), policy)
         if not d['text'].strip(): continue
         if d['used'] and isinstance(r, str) or not isinstance(r, str) and r.approved: good.append(d)
         elif not isinstance(r, str): bad.append(d)

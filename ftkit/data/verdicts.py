@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['YES_NO', 'NEUTRAL', 'NOTES', 'RANKS', 'direction_of', 'goodness', 'AnnotationPolicy', 'Rating', 'newest_votes',
-           'who_said', 'people', 'settle', 'undecided', 'Scales']
+           'who_said', 'people', 'settle_verdicts', 'undecided', 'Scales']
 
 # %% ../../nbs/20_data/12_verdicts.ipynb #f7ffd730
 from collections import defaultdict
@@ -152,7 +152,7 @@ def _first(votes): # the kind that decides
     said = {a.kind for a,v in votes if isinstance(v, bool)}
     return next((k for k in RANKS if k in said), None)
 
-def settle(
+def settle_verdicts(
     annotations, # of one span
     policy=AnnotationPolicy(), # what counts
 ): # a `Rating`, or the reason why there is none

@@ -119,3 +119,8 @@ def judge_agreement(
     right = sum(a==b for a,b in zip(flat, people))
     low, high = wilson(right, len(flat))
     return JudgeAgreement(len(flat), right/len(flat), low, high, kappa(flat, people), sum(said[0])/len(pairs), 1-sum(said[1])/len(pairs))
+
+# %% ../../nbs/70_evals/30_judge.ipynb #d549deb0
+from ftkit._moved import old_attribute
+
+__getattr__ = old_attribute('evals.judge')

@@ -5,12 +5,11 @@
 # %% auto #0
 __all__ = ['Int', 'Float', 'Time', 'Metric', 'SECTIONS', 'FIELDS', 'KINDS', 'IDLE', 'OrchestrationConfig', 'Section', 'Source',
            'Data', 'Method', 'Train', 'Adapter', 'Location', 'After', 'accepted', 'explain', 'flat_name', 'no_field',
-           'changed', 'idle_fields', 'contradictions', 'check_version', 'sort_fields', 'open_sections', 'Plan',
-           'read_config', 'parse_settings', 'plan_table']
+           'changed', 'idle_fields', 'contradictions', 'sort_fields', 'open_sections', 'Plan', 'read_config',
+           'parse_settings', 'plan_table']
 
 # %% ../../nbs/40_plans/10_plan.ipynb #d510a9c2
 import json
-import re
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
 from pydantic_core import PydanticUndefined
 
-from ..core import as_time, check_name, FtkitError
+from ..core import check_version, as_time, check_name, FtkitError
 from ..display import html_table
 
 # %% ../../nbs/40_plans/10_plan.ipynb #ab1a9638
@@ -271,7 +270,7 @@ def contradictions(
         lines.update(_unusable('tenant_id', check_name, plan.source.tenant_id, 'tenant_id'))
     if multi_turn and plan.method.name not in ('auto', 'sft'):
         lines['multi_turn'] = "multi_turn: only with method='sft' or 'auto'"
-    lines.update(_unusable('adapter_version', check_version, plan.after.adapter_version))
+    lines.update(_unusable('adapter_version', check_version, plan.after.adapter_version, 'adapter_version'))
     uri = plan.after.adapter_storage_uri
     if uri and not uri.startswith(('file://', 'hf://')):
         lines['adapter_storage_uri'] = 'adapter_storage_uri: must start with file:// or hf://'
@@ -282,13 +281,6 @@ def _unusable(name, check, *value):
     try: check(*value)
     except FtkitError as e: return {name: str(e)}
     return {}
-
-def check_version(
-    version:str, # such as `1.0.0` or `v2`
-) -> str:
-    "Accept a version: like a name, starting with a digit or `v` and a digit."
-    if re.match(r'v?\d', check_name(version, 'adapter_version')): return version
-    raise FtkitError(f'adapter_version {version!r} does not start with a digit; write it like 1.0.0 or v2')
 
 # %% ../../nbs/40_plans/10_plan.ipynb #e117dcba
 def sort_fields(

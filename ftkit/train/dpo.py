@@ -108,3 +108,8 @@ def train_dpo_rows(
     trainer = kind(model=model, args=args, processing_class=tokenizer, data_collator=collator, train_dataset=rows, eval_dataset=held)
     for side in ('train', 'eval'): setattr(trainer, f'{side}_dataset', same_reference(getattr(trainer, f'{side}_dataset'), Path(place)/f'reference_{side}.json'))
     return {**fit(trainer, folder, settings, advice), 'computation': f'TRL: {why_not}' if why_not else 'shared'}
+
+# %% ../../nbs/50_train/45_dpo.ipynb #9bd65306
+from ftkit._moved import old_attribute
+
+__getattr__ = old_attribute('train.dpo')
