@@ -66,7 +66,7 @@ def given_fields(
     fields.update({k: v for k,v in named.items() if v is not None})
     return {**fields, **parse_settings(settings or ())}
 
-@app.command()
+@app.command('train')
 def train_command(
     project:Annotated[str, typer.Option(help='Phoenix project with the traces.')]=None,
     agent_type:Annotated[str, typer.Option(help='Which agent to tune.')]=None,
@@ -127,7 +127,7 @@ def go_on(resume:str, fields:dict, endpoint:str|None, file:str|None, options:dic
     return finetune_sync(telemetry_provider=provider, resume=resume, **options, **fields)
 
 # %% ../nbs/92_doors/60_cli.ipynb #a80f94c4
-@app.command()
+@app.command('demo')
 def demo_command(
     output_dir:Annotated[str, typer.Option(help='Where the run folder goes.')]='outputs/adapters',
     as_json:JSON=False,
@@ -138,7 +138,7 @@ def demo_command(
         answer(show(output_dir, aside if as_json else aloud), as_json)
 
 # %% ../nbs/92_doors/60_cli.ipynb #86b52667
-@app.command()
+@app.command('phoenix')
 def phoenix_command(
     port:Annotated[int, typer.Option(help='A free one when not given.')]=None,
     working_dir:Annotated[str, typer.Option(help='Where it keeps its data.')]='.ftkit/phoenix',
@@ -217,7 +217,7 @@ def run_lines(rows) -> str:
     return '\n'.join('  '.join(str(v) for v in row.values() if v not in (None, '')) for row in rows) or 'no runs'
 
 # %% ../nbs/92_doors/60_cli.ipynb #919307a5
-@app.command()
+@app.command('sync')
 def sync_command(
     output_dir:Annotated[str, typer.Option(help='Where the run folders are.')]='outputs/adapters',
     endpoint:Annotated[str, typer.Option(help='Address of Phoenix.')]=None,
@@ -243,7 +243,7 @@ def approvals_of(
     if 'approval' not in services: raise FtkitError(f'{run} asks no person; it was begun without approval_orchestrator=')
     return open_approval(services['approval']).store
 
-@app.command()
+@app.command('review')
 def review_command(
     batch:str,
     reviewer:Annotated[str, typer.Option(help='Who decides.')]=None,
