@@ -1,5 +1,5 @@
 "The rules of the house: imports go down, importing is light, names are found, pages can fail."
-import ast, json, re, subprocess, sys
+import ast, importlib.util, json, re, subprocess, sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -156,6 +156,33 @@ def test_every_page_is_imported_without_a_warning_of_ours():
     code = f'from importlib import import_module\nfor name in {names}: import_module(name)'
     r = subprocess.run([sys.executable, '-W', 'error:ftkit.:DeprecationWarning', '-c', code], cwd=ROOT, capture_output=True, text=True)
     assert r.returncode==0, r.stderr[-2000:]
+
+# How dense the lines are
+
+def tool(name):
+    "A script of `tools` as a module"
+    spec = importlib.util.spec_from_file_location(name, ROOT/'tools'/f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+def test_lines_do_not_get_denser():
+    house = tool('house')
+    denser = {name: (value, house.LIMITS[name][0]) for name,value in house.measures(MODULES).items() if value>house.LIMITS[name][0]}
+    assert not denser, f'measure: (value, ceiling): {denser}; `python tools/house.py --pages ftkit/ROOM` shows where'
+
+def test_the_measures_see_what_they_are_for(tmp_path):
+    house, page, module = tool('house'), tmp_path/'10_page.ipynb', tmp_path/'page.py'
+    long = f'x = {list(range(60))}'
+    source = ['#| export', '__all__ = ["a", "b"]', 'def a(n:int, m): return [k for k in range(n) for _ in range(m)]', 'def b(): return lambda: 1', long]
+    module.write_text(f'# File to edit: {page.name}'+chr(10)+chr(10).join(source))
+    page.write_text(json.dumps(dict(cells=[dict(cell_type='code', source=chr(10).join(source)), dict(cell_type='code', source='a(1, 2)')])))
+    seen = house.measures([module])
+    assert len(long)>140 and seen['lines over 140, %']==seen['lines over 120, %']==33.3
+    assert seen['nested ones']==seen['comprehensions a 100 lines']==seen['lambdas a 100 lines']==33.3
+    assert seen['parameters without a type, %']==50 and seen['public definitions never called on a page, %']==50
+    assert house.unseen(page, module)==(['b'], 2)
 
 # The checks see what they are for
 
