@@ -125,7 +125,7 @@ def test_a_killed_job_is_lost_and_any_process_learns_the_signal(started):
     job = started('os.kill(os.getpid(), signal.SIGKILL)', detached=True)
     with pytest.raises(FtkitError, match=r'killed by signal 9 \(often: out of memory\)'): waited(job)
     assert job.status()=='lost'
-    assert 'signal 9' in elsewhere('import sys; from ftkit.jobs.job import outcome\ntry: outcome(sys.argv[1])\nexcept ValueError as e: print(e)', job.run)
+    assert 'signal 9' in elsewhere('import sys; from ftkit.jobs.job import training_result\ntry: training_result(sys.argv[1])\nexcept ValueError as e: print(e)', job.run)
 
 def test_a_job_whose_shell_is_killed_too_is_lost(started):
     job = begun(started(FOREVER))

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ftkit import experiment as X
+from ftkit.runs.experiment import experiment_spans
+from ftkit.runs.export import is_pending, recorded, server_of, sync, tell
+from ftkit.runs.history import compare_experiments, experiments_frame, get_experiment_details, list_experiments, read_experiment, read_experiments
 from ftkit.core import FtkitError, Waiting
 from ftkit.disk import read_json, read_jsonl, write_json
 from ftkit.data.extract import pull
@@ -40,7 +42,7 @@ def run_folder(parent, name='sft_routing_20260131_120000', plan=(), dataset=None
     write_json(folder/'plan.json', {**PLAN, **dict(plan)})
     async def work():
         run = Run(folder, lambda line: None)
-        async with X.recorded(run):
+        async with recorded(run):
             await stage(run, 'extract', lambda: Typed('extraction', counts=dict(total_spans=120, approved_count=80, rejected_count=12, preference_pairs=3)))
             if dataset: await stage(run, 'split', lambda: Typed('dataset', id=dataset))
             for n in range(6):
@@ -76,7 +78,7 @@ def learned(phoenix_server, tmp_path_factory):
     found = asyncio.run(pull(provider, project, 'routing'))
     version = save_version(split(found.sets))
     folder = run_folder(tmp_path_factory.mktemp('runs'), plan=dict(project=project), dataset=version.id, eval_reward_accuracy=.7, eval_reward_margin=.2)
-    asyncio.run(X.tell(Run(folder, pytest.fail), provider, annotate_sources=True))
+    asyncio.run(tell(Run(folder, pytest.fail), provider, annotate_sources=True))
     return provider, folder, version, found
 
 def raw(provider, **params):
@@ -99,22 +101,22 @@ def test_every_attribute_of_the_contract_is_on_the_spans_in_phoenix(learned):
 
 @pytest.mark.parametrize('backend, provider', [('local', None), ('remote', 'modal'), ('mine', None)])
 def test_a_provider_of_machines_is_named_for_remote_runs_alone(tmp_path, backend, provider):
-    run, *_ = X.experiment_spans(run_folder(tmp_path, plan=dict(backend=backend)))
+    run, *_ = experiment_spans(run_folder(tmp_path, plan=dict(backend=backend)))
     assert run.get('params.backend')==backend and run.get('params.backend_provider')==provider
 
 def test_measurements_without_a_time_are_spread_over_the_training(tmp_path):
-    train = next(s for s in X.experiment_spans(run_folder(tmp_path, timed=False)) if s.name=='train')
+    train = next(s for s in experiment_spans(run_folder(tmp_path, timed=False)) if s.name=='train')
     times = [datetime.fromisoformat(e['time']) for e in train.events]
     assert len(times)==6 and train.start_time<=times[0]<times[-1]<=train.end_time and all('time' not in e['attributes'] for e in train.events)
 
 def test_an_event_without_a_time_costs_no_record(tmp_path):
     folder = run_folder(tmp_path)
     append_line(folder/'events.jsonl', dict(what='out of memory', batch_size=2))
-    assert X.read_experiment(folder).state=='finished' and X.pending(folder)
+    assert read_experiment(folder).state=='finished' and is_pending(folder)
 
 def test_a_run_is_linked_to_the_spans_it_learned_from_and_they_to_its_adapter(learned):
     provider, folder, version, found = learned
-    spans = X.experiment_spans(folder)
+    spans = experiment_spans(folder)
     ids = {s for side in ('train', 'validation') for rows in version.side(side).values() for r in rows for s in r.spans}
     assert ids and set(spans[0].get('data.source_span_ids'))==ids and spans[0].get('data.source_spans')==len(ids)
     assert {sid for sid,_ in spans[0].links}<=ids and len(spans[0].links)>.8*len(ids)
@@ -135,105 +137,105 @@ def test_experiments_are_listed_detailed_and_compared_from_phoenix(learned, tmp_
     project = provider.project
     second = run_folder(tmp_path, 'dpo_routing_20260201_120000', dict(project=project, lora_r=16), method='dpo')
     failed = run_folder(tmp_path, 'sft_billing_20260202_120000', dict(project=project, agent_type='billing'), fail=RuntimeError('the disk is full'))
-    assert set(asyncio.run(X.sync(tmp_path, provider.wire.endpoint)))=={second.name, failed.name}
-    assert asyncio.run(X.sync(tmp_path, provider.wire.endpoint))=={}
-    df = asyncio.run(X.list_experiments(provider, project))
+    assert set(asyncio.run(sync(tmp_path, provider.wire.endpoint)))=={second.name, failed.name}
+    assert asyncio.run(sync(tmp_path, provider.wire.endpoint))=={}
+    df = asyncio.run(list_experiments(provider, project))
     assert set(df.run_id)=={failed.name, second.name, folder.name}
     assert list(df.time)==sorted(df.time, reverse=True)
-    of = lambda **k: set(asyncio.run(X.list_experiments(provider, project, **k)).run_id)
+    of = lambda **k: set(asyncio.run(list_experiments(provider, project, **k)).run_id)
     assert of(agent_type='billing')=={failed.name} and of(method='sft')=={folder.name} and of(method='dpo')=={second.name} and len(of(limit=1))==1 and of(agent_type='nobody')==set()
     with pytest.raises(FtkitError, match='limit=0'): of(limit=0)
     row = df.set_index('run_id').loc[folder.name]
     assert (row.base_accuracy, row.adapter_accuracy, row.p_value, row.verdict, row.adapter_id)==(.6, .9, .002, 'better', 'ad-0123456789abcdef') and row.overfit==pytest.approx(.2)
-    there, here = asyncio.run(X.get_experiment_details(provider, project, folder.name)), X.read_experiment(folder)
+    there, here = asyncio.run(get_experiment_details(provider, project, folder.name)), read_experiment(folder)
     assert there.history==here.history and len(there.history)==6 and [s for s,*_ in there.stages]==[s for s,*_ in here.stages]==['extract', 'split', 'train', 'evaluate', 'register']
     assert there.params==here.params and there.compared()==here.compared()==dict(base=.6, adapter=.9, change=pytest.approx(.3), low=.1, high=.4, p_holm=.004, verdict='better')
-    broken = asyncio.run(X.get_experiment_details(provider, project, failed.name))
+    broken = asyncio.run(get_experiment_details(provider, project, failed.name))
     assert broken.state=='failed' and 'disk is full' in broken.reason and 'disk is full' in broken._repr_markdown_()
-    both = asyncio.run(X.compare_experiments(provider, project, [folder.name, second.name], only_differences=True))
+    both = asyncio.run(compare_experiments(provider, project, [folder.name, second.name], only_differences=True))
     assert list(both.columns)==[folder.name, second.name] and list(both.loc['params.lora_r'])==[8, 16] and 'params.epochs' not in both.index
-    with pytest.raises(FtkitError, match="no experiment 'nothing'.*"+folder.name): asyncio.run(X.get_experiment_details(provider, project, 'nothing'))
-    with pytest.raises(FtkitError, match='nothing'): asyncio.run(X.compare_experiments(provider, project, [folder.name, 'nothing']))
+    with pytest.raises(FtkitError, match="no experiment 'nothing'.*"+folder.name): asyncio.run(get_experiment_details(provider, project, 'nothing'))
+    with pytest.raises(FtkitError, match='nothing'): asyncio.run(compare_experiments(provider, project, [folder.name, 'nothing']))
 
 def test_a_run_that_failed_was_told_and_went_on_is_listed_as_it_ended(phoenix_server, tmp_path):
     project = 'experiments-again'
     folder = run_folder(tmp_path, plan=dict(project=project), fail=RuntimeError('out of memory'))
-    assert list(asyncio.run(X.sync(tmp_path, phoenix_server.endpoint)).values())==[2]
+    assert list(asyncio.run(sync(tmp_path, phoenix_server.endpoint)).values())==[2]
     async def resumed():
         run = Run(folder, lambda line: None)
-        async with X.recorded(run): await stage(run, 'train', lambda: Typed('trained', method='sft', adapter='adapter', metrics=dict(train_loss=.4)))
+        async with recorded(run): await stage(run, 'train', lambda: Typed('trained', method='sft', adapter='adapter', metrics=dict(train_loss=.4)))
     asyncio.run(resumed())
-    assert X.pending(folder)
-    asyncio.run(X.sync(folder, phoenix_server.endpoint))
-    assert not X.pending(folder)
-    df = asyncio.run(X.list_experiments(PhoenixProvider('acme', project, phoenix_server.endpoint)))
+    assert is_pending(folder)
+    asyncio.run(sync(folder, phoenix_server.endpoint))
+    assert not is_pending(folder)
+    df = asyncio.run(list_experiments(PhoenixProvider('acme', project, phoenix_server.endpoint)))
     assert list(df.run_id)==[folder.name] and df.state[0]=='finished' and df.train_loss[0]==.4
 
 def test_a_phoenix_that_is_away_costs_one_line_and_sync_sends_later(phoenix_server, tmp_path):
     said, project = [], 'experiments-away'
     folder = run_folder(tmp_path, plan=dict(project=project))
-    asyncio.run(X.tell(Run(folder, said.append), PhoenixProvider('acme', project, f'http://127.0.0.1:{free_port()}', timeout_s=1)))
-    assert len(said)==1 and 'ftkit sync' in said[0] and X.pending(folder) and (folder/'experiment'/'spans.jsonl').exists()
+    asyncio.run(tell(Run(folder, said.append), PhoenixProvider('acme', project, f'http://127.0.0.1:{free_port()}', timeout_s=1)))
+    assert len(said)==1 and 'ftkit sync' in said[0] and is_pending(folder) and (folder/'experiment'/'spans.jsonl').exists()
     assert read_json(folder/'run.json')['state']=='finished'
-    kept = asyncio.run(X.list_experiments(FileProvider(folder/'experiment'), None))
+    kept = asyncio.run(list_experiments(FileProvider(folder/'experiment'), None))
     assert list(kept.run_id)==[folder.name]
-    assert list(asyncio.run(X.sync(tmp_path, phoenix_server.endpoint)))==[folder.name] and not X.pending(folder)
-    assert list(asyncio.run(X.list_experiments(PhoenixProvider('acme', project, phoenix_server.endpoint))).run_id)==[folder.name]
+    assert list(asyncio.run(sync(tmp_path, phoenix_server.endpoint)))==[folder.name] and not is_pending(folder)
+    assert list(asyncio.run(list_experiments(PhoenixProvider('acme', project, phoenix_server.endpoint))).run_id)==[folder.name]
 
 def test_whatever_goes_wrong_with_the_record_the_run_stands(tmp_path):
     folder, said = run_folder(tmp_path), []
     (folder/'plan.json').write_text('{') # as a damaged disk leaves it
-    asyncio.run(X.tell(Run(folder, said.append)))
+    asyncio.run(tell(Run(folder, said.append)))
     assert len(said)==1 and 'plan.json' in said[0] and 'the run stands' in said[0]
 
 def test_without_a_server_to_tell_nothing_is_asked_and_the_environment_names_one(tmp_path, monkeypatch):
-    assert X.server_of() is None and X.server_of(FileProvider(tmp_path)) is None
+    assert server_of() is None and server_of(FileProvider(tmp_path)) is None
     monkeypatch.setenv('PHOENIX_COLLECTOR_ENDPOINT', 'http://phoenix:6006')
-    assert X.server_of()==dict(endpoint='http://phoenix:6006', api_key=None)
-    assert X.server_of(PhoenixProvider('acme', 'shop', 'http://here:1', api_key='k'))==dict(endpoint='http://here:1', api_key='k')
+    assert server_of()==dict(endpoint='http://phoenix:6006', api_key=None)
+    assert server_of(PhoenixProvider('acme', 'shop', 'http://here:1', api_key='k'))==dict(endpoint='http://here:1', api_key='k')
 
 @pytest.mark.parametrize('file', ['run.json', 'plan.json', 'data/evaluate/evaluation.json'])
 def test_a_damaged_run_hides_no_other_and_keeps_none_from_being_sent(phoenix_server, tmp_path, file):
     project = f'experiments-damaged-{file[-9:-5]}'
     for n in (1, 2, 3): run_folder(tmp_path, f'sft_routing_20260131_12000{n}', plan=dict(project=project, lora_r=n))
     (tmp_path/'sft_routing_20260131_120002'/file).write_text('{')
-    read = {e.run_id: e for e in X.read_experiments(tmp_path)}
+    read = {e.run_id: e for e in read_experiments(tmp_path)}
     assert len(read)==3 and (read['sft_routing_20260131_120002'].state, read['sft_routing_20260131_120001'].state)==('damaged', 'finished') and file in read['sft_routing_20260131_120002'].reason
-    assert list(X.experiments_frame(read.values()).state.sort_values())==['damaged', 'finished', 'finished']
-    with pytest.raises(FtkitError, match=f'{file}.* is not readable(.|\n)*2 of them sent'): asyncio.run(X.sync(tmp_path, phoenix_server.endpoint))
-    assert len(asyncio.run(X.list_experiments(PhoenixProvider('acme', project, phoenix_server.endpoint))))==2
+    assert list(experiments_frame(read.values()).state.sort_values())==['damaged', 'finished', 'finished']
+    with pytest.raises(FtkitError, match=f'{file}.* is not readable(.|\n)*2 of them sent'): asyncio.run(sync(tmp_path, phoenix_server.endpoint))
+    assert len(asyncio.run(list_experiments(PhoenixProvider('acme', project, phoenix_server.endpoint))))==2
 
 @pytest.mark.parametrize('error, state, told', [(Waiting('for a person'), 'waiting', False), (RuntimeError('no'), 'failed', True), (KeyboardInterrupt(), 'failed', False)])
 def test_a_run_is_told_when_it_has_ended_and_not_while_it_waits(tmp_path, error, state, told):
     try: folder = run_folder(tmp_path, fail=error)
     except KeyboardInterrupt: folder, = tmp_path.iterdir()
     assert read_json(folder/'run.json')['state']==state and (folder/'experiment'/'spans.jsonl').exists()==told
-    assert X.pending(folder)==(state=='failed')
+    assert is_pending(folder)==(state=='failed')
 
 def test_a_run_that_failed_before_it_had_data_is_not_told(tmp_path):
     "The project may be a slip of the pen, and telling would create it"
     run = Run(tmp_path/'auto_routing_20260131_120000', lambda line: None)
     run.folder.mkdir()
     async def work():
-        async with X.recorded(run): await stage(run, 'extract', lambda: 1/0)
+        async with recorded(run): await stage(run, 'extract', lambda: 1/0)
     with pytest.raises(ZeroDivisionError): asyncio.run(work())
-    assert not (run.folder/'experiment').exists() and not X.pending(run.folder) and asyncio.run(X.sync(tmp_path, 'http://127.0.0.1:9'))=={}
+    assert not (run.folder/'experiment').exists() and not is_pending(run.folder) and asyncio.run(sync(tmp_path, 'http://127.0.0.1:9'))=={}
 
 def test_the_same_run_has_the_same_spans_and_another_attempt_others(tmp_path):
     folder = run_folder(tmp_path)
-    ids = [s.span_id for s in X.experiment_spans(folder)]
+    ids = [s.span_id for s in experiment_spans(folder)]
     moved = shutil.copytree(folder, tmp_path/'elsewhere'/folder.name)
-    assert ids==[s.span_id for s in X.experiment_spans(moved)]==[r['span_id'] for r in read_jsonl(folder/'experiment'/'spans.jsonl')]
+    assert ids==[s.span_id for s in experiment_spans(moved)]==[r['span_id'] for r in read_jsonl(folder/'experiment'/'spans.jsonl')]
     append_line(folder/'events.jsonl', dict(time='2026-01-31T13:00:00+00:00', what='failed', reason='x'))
-    assert not set(ids) & {s.span_id for s in X.experiment_spans(folder)}
+    assert not set(ids) & {s.span_id for s in experiment_spans(folder)}
 
 def test_a_stage_that_was_killed_or_failed_says_so(tmp_path):
     folder = run_folder(tmp_path, fail=RuntimeError('no'))
     for e in (dict(what='started', stage='train'), dict(what='failed', reason='out of memory'), dict(what='started', stage='select')): append_line(folder/'events.jsonl', dict(time='2027-01-01T00:00:00+00:00', **e))
-    spans = {s.name: s for s in X.experiment_spans(folder)}
+    spans = {s.name: s for s in experiment_spans(folder)}
     assert (spans['train'].status, spans['train'].status_message)==('ERROR', 'out of memory') and spans['select'].status_message=='was interrupted' and spans['extract'].status=='OK'
 
 def test_a_dataset_that_was_removed_leaves_a_run_without_sources(tmp_path):
-    spans = X.experiment_spans(run_folder(tmp_path, dataset='ds-000000000000'))
+    spans = experiment_spans(run_folder(tmp_path, dataset='ds-000000000000'))
     assert spans[0].links==() and spans[0].get('data.source_spans')==0 and spans[0].get('data.dataset')=='ds-000000000000'
-    with pytest.raises(FtkitError, match='no events.jsonl'): X.experiment_spans(tmp_path)
+    with pytest.raises(FtkitError, match='no events.jsonl'): experiment_spans(tmp_path)

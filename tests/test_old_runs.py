@@ -3,7 +3,9 @@ import asyncio, json, shutil
 
 import pytest
 
-from ftkit import experiment as X
+from ftkit.runs.experiment import experiment_spans
+from ftkit.runs.export import is_pending, keep_spans
+from ftkit.runs.history import read_experiment, read_experiments, side_by_side
 from ftkit.core import FtkitError
 from ftkit.disk import read_json, write_json
 from ftkit.plans.resume import read_plan
@@ -55,12 +57,12 @@ def test_old_runs_are_read_as_experiments_and_compared(tmp_path):
     old_run(tmp_path)
     folder = old_run(tmp_path, 'sft_routing_20260131_130000', state='failed', reason='the disk is full')
     write_json(folder/'plan.json', {**OLD['plan.json'], 'lora_r': 16})
-    assert [s.name for s in X.experiment_spans(folder)][1:]==['extract', 'split', 'train', 'evaluate', 'register']
-    failed, e = X.read_experiment(folder), X.read_experiment(NAME, tmp_path)
+    assert [s.name for s in experiment_spans(folder)][1:]==['extract', 'split', 'train', 'evaluate', 'register']
+    failed, e = read_experiment(folder), read_experiment(NAME, tmp_path)
     assert (e.state, e.about['agent_type'], e.params['method'], e.params['learning_rate'], e.data['approved_count'], e.output['adapter_version'])==('finished', 'routing', 'sft', 2e-4, 66, '1.0.0')
     assert e.compared()['change']==pytest.approx(.14) and e.history[-1]['eval_loss']==2.6 and failed.reason=='the disk is full'
-    assert {x.run_id for x in X.read_experiments(tmp_path)}=={NAME, folder.name}
-    both = X.side_by_side([e, failed], only_differences=True)
+    assert {x.run_id for x in read_experiments(tmp_path)}=={NAME, folder.name}
+    both = side_by_side([e, failed], only_differences=True)
     assert list(both.loc['params.lora_r'])==[8, 16] and 'params.epochs' not in both.index
 
 def test_an_old_run_has_a_report(tmp_path):
@@ -69,8 +71,8 @@ def test_an_old_run_has_a_report(tmp_path):
 
 def test_an_old_run_is_still_sent_to_phoenix(tmp_path):
     folder = old_run(tmp_path)
-    assert X.pending(folder)
-    assert (X.keep_spans(folder)/'spans.jsonl').exists()
+    assert is_pending(folder)
+    assert (keep_spans(folder)/'spans.jsonl').exists()
 
 def test_only_01_can_finish_an_old_run_and_nothing_in_it_is_touched(tmp_path):
     folder = old_run(tmp_path, state='failed')

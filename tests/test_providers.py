@@ -4,8 +4,8 @@ import asyncio, base64, json, sqlite3
 import httpx
 import pytest
 
-from ftkit import experiment as X
-from ftkit import telemetry as T
+from ftkit.runs.export import keep_spans, send_kept, server_of
+from ftkit.telemetry.provider import Provider, TelemetryProvider
 from ftkit.core import FtkitError, to_json
 from ftkit.disk import read_json, write_json
 from ftkit.telemetry.phoenixdb import PhoenixDatabaseProvider, without_password
@@ -56,10 +56,10 @@ def test_what_was_sent_is_written_down_without_the_login(phoenix_server, tmp_pat
     folder = old_run(tmp_path)
     write_json(folder/'plan.json', {**read_json(folder/'plan.json'), 'project': 'providers'}) # other tests count what is in theirs
     provider = PhoenixProvider('acme', 'providers', phoenix_server.endpoint.replace('//', f'//ana:{SECRET}@'))
-    server = X.server_of(provider)
+    server = server_of(provider)
     assert server['login']==('ana', SECRET)
-    X.keep_spans(folder)
-    assert asyncio.run(X.send_kept(folder, server))['endpoint']==phoenix_server.endpoint
+    keep_spans(folder)
+    assert asyncio.run(send_kept(folder, server))['endpoint']==phoenix_server.endpoint
     assert not [p for p in folder.rglob('*') if p.is_file() and SECRET.encode() in p.read_bytes()]
 
 def test_files_are_named_by_their_whole_path(tmp_path, monkeypatch):
@@ -133,4 +133,4 @@ def test_every_provider_of_the_package_is_in_the_table():
     for where in PROVIDERS.values():
         module, _, name = where.partition(':')
         assert callable(getattr(import_module(module), name))
-    assert issubclass(PhoenixProvider, T.TelemetryProvider) and T.Provider is T.TelemetryProvider
+    assert issubclass(PhoenixProvider, TelemetryProvider) and Provider is TelemetryProvider

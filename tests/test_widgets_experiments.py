@@ -4,7 +4,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from ftkit import experiment as X, widgets
+from ftkit.panels.experiments import experiments
+from ftkit.runs.export import sync
 from ftkit.runs.history import Experiment
 from ftkit.telemetry.http import PhoenixProvider
 from ftkit.panels.experiments import (ExperimentsPanel, details_html, evaluation_html, experiments_html, plot_experiments)
@@ -76,12 +77,12 @@ def test_what_people_typed_is_never_markup():
 def test_runs_come_from_folders_from_phoenix_and_from_both(phoenix_server, tmp_path):
     project = 'dashboard-shop'
     here, there = run_folder(tmp_path/'a', plan=dict(project=project)), run_folder(tmp_path/'b', 'dpo_routing_20260202_120000', dict(project=project), method='dpo')
-    for folder in (here, there): asyncio.run(X.sync(folder, phoenix_server.endpoint))
+    for folder in (here, there): asyncio.run(sync(folder, phoenix_server.endpoint))
     provider = PhoenixProvider('acme', project, phoenix_server.endpoint)
-    folders, both = widgets.experiments(tmp_path/'a'), widgets.experiments([tmp_path/'a', provider])
+    folders, both = experiments(tmp_path/'a'), experiments([tmp_path/'a', provider])
     assert [e.run_id for e in folders.shown]==[here.name] and {e.run_id for e in both.shown}=={here.name, there.name}
     both.pick.value = (there.name,)
     assert 'train' in both.details.value and '<img' in both.curves.value, 'stages and curves are fetched when a run is chosen'
-    assert [e.run_id for e in widgets.experiments(provider, method='dpo').shown]==[there.name]
-    async def cell(): return widgets.experiments(provider)
+    assert [e.run_id for e in experiments(provider, method='dpo').shown]==[there.name]
+    async def cell(): return experiments(provider)
     assert len(asyncio.run(cell()).shown)==2, 'a notebook has an event loop of its own'
