@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['ABOUT', 'CHOICES', 'ASKED_FOR', 'ELSEWHERE', 'AGENT', 'SESSION', 'USER', 'value_messages', 'has_choices',
-           'answer_messages', 'Call', 'why_unreadable', 'ancestors', 'inherited', 'read_call']
+           'answer_messages', 'Call', 'why_unreadable', 'ancestors', 'inherited', 'owner', 'read_call']
 
 # %% ../../nbs/20_data/10_calls.ipynb #ac7d27d8
 import re
 from dataclasses import dataclass
 
 from ..core import content_hash, to_json
-from .tools import tools_of
+from .tools import span_tools
 from ..telemetry.genai import genai_messages
 from ..telemetry.messages import chat_messages, dicts, for_template, has_arguments, message_text
 from ..telemetry.spans import at, from_json, Span
@@ -64,7 +64,10 @@ def _prompts(span, side): # of a completion without roles
     return [dict(role='user' if side=='input' else 'assistant', content=t) for t in texts if isinstance(t, str) and t]
 
 def _told(messages): # how much a list of messages tells
-    return sum(bool(message_text(m)) for m in messages), sum(m['role']=='tool' for m in messages), sum(len(m.get('tool_calls') or ()) for m in messages)
+    texts = sum(bool(message_text(m)) for m in messages)
+    results = sum(m['role']=='tool' for m in messages)
+    rest = sum(len(m.get('tool_calls') or ())+len(m.get('media') or ()) for m in messages)
+    return texts, results, rest
 
 def _messages(span, side):
     lists = _openinference(span, side), genai_messages(span.attributes, side)
@@ -83,6 +86,7 @@ def has_choices(
     asked = [params.get(k) for k in ASKED_FOR] if isinstance(params, dict) else []
     if any(isinstance(n, int) and n>1 for n in asked): return True
     listed = [at(body, k) for k in CHOICES] if isinstance(body, dict) else []
+    listed += [span.get('llm.finish_reason'), span.get('gen_ai.response.finish_reasons')]
     return any(isinstance(some, list) and len(some)>1 for some in listed)
 
 def answer_messages(
@@ -169,9 +173,17 @@ def inherited(
             if s.get(p) not in (None, ''): return str(s.get(p))
 
 # %% ../../nbs/20_data/10_calls.ipynb #2d4a0b14
-AGENT = ('metadata.agent_type', 'agent.name', 'agent_type') # where an agent's name is written, the usual place first
+AGENT = ('metadata.agent_type', 'agent.name', 'agent_type', 'gen_ai.agent.name', 'agent_name', 'metadata.lc_agent_name', 'traceloop.entity.agent', 'graph.node.id') # where an agent's name is written, the usual place first
 SESSION = ('session.id', 'gen_ai.conversation.id', 'traceloop.association.properties.session_id')
 USER = ('user.id', 'enduser.id', 'traceloop.association.properties.user_id')
+
+def owner(
+    span, # a `Span`
+    by_id:dict, # span id -> span
+    paths:tuple, # `SESSION` or `USER`
+) -> str|None:
+    "Whose session, or which user: the usual attribute on any span above counts before another one nearby."
+    return next(filter(None, (inherited(span, by_id, p) for p in paths)), None)
 
 def _without_thoughts(message): return {k: v for k,v in message.items() if k!='reasoning'}
 
@@ -180,8 +192,8 @@ def read_call(
     by_id:dict, # span id -> span, for what is inherited
 ) -> Call:
     "Read a span as a model call."
-    messages, answer, tools = _messages(span, 'input'), answer_messages(span), tools_of(span.attributes)
-    agent, session, user = (inherited(span, by_id, *paths) for paths in (AGENT, SESSION, USER))
+    messages, answer, tools = _messages(span, 'input'), answer_messages(span), span_tools(span.attributes)
+    agent, session, user = inherited(span, by_id, *AGENT), owner(span, by_id, SESSION), owner(span, by_id, USER)
     reasoning = '\n'.join(m['reasoning'] for m in answer if m.get('reasoning')) or None
     problem = why_unreadable(span, messages, answer)
     text = '\n'.join(filter(None, map(message_text, answer)))

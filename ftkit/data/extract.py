@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'Extraction', 'counts_of', 'labels_by_day', 'extracted', 'extraction', 'check_agent', 'not_empty', 'own',
-           'batches', 'read', 'pull', 'TraceToInstructionConverter', 'PreferencePairExtractor', 'TripletExtractor',
-           'TraceToTrajectoryConverter']
+           'judged_targets', 'batches', 'read', 'pull', 'TraceToInstructionConverter', 'PreferencePairExtractor',
+           'TripletExtractor', 'TraceToTrajectoryConverter']
 
 # %% ../../nbs/20_data/22_extract.ipynb #0ce8d0f8
 from collections import Counter
@@ -184,17 +184,25 @@ def own(
     return str(span.get('operation.name') or '').startswith(('fine_tuning', 'adapter_evaluation'))
 
 # %% ../../nbs/20_data/22_extract.ipynb #f336583a
+def judged_targets(
+    policy:AnnotationPolicy, # says whether verdicts on traces and sessions count
+) -> tuple:
+    "On what the annotations lie that decide about calls."
+    return ('span',) if policy.credit=='none' else ('span', 'trace', 'session')
+
 async def batches(
     provider, # a telemetry provider
     project:str,
     start_time=None, # only spans from here on
-    targets=('span',), # annotations on what: span, document, session
+    targets=('span',), # annotations on what: span, document, trace, session
 ):
     "Spans of a project and the annotations on them, a batch at a time."
-    read = Counter()
+    read, known = Counter(), set() # a trace and a session come with each batch that holds a span of them
     async for spans in provider.span_batches(project, start_time):
         spans = [s for s in spans if not own(s)]
         ids = {t: judged_ids(spans, t) for t in targets}
+        ids = {t: [i for i in some if t in ('span', 'document') or (t, i) not in known] for t,some in ids.items()}
+        known.update((t, i) for t,some in ids.items() if t in ('trace', 'session') for i in some)
         found = [a for t,some in ids.items() if some for a in await provider.annotations_on(t, some, project)]
         read.update(a.target for a in found)
         yield spans, found
@@ -218,7 +226,7 @@ async def pull(
     ranked:bool=False, # rankings as well
 ) -> Extraction:
     "Examples and pairs of one agent, straight from a provider."
-    reader = await read(Reader(policy, agent_type), provider, project, start_time)
+    reader = await read(Reader(policy, agent_type), provider, project, start_time, judged_targets(policy))
     return extracted(reader.judged(), agent_type, policy, ranked)
 
 # %% ../../nbs/20_data/22_extract.ipynb #0ba06dfa
@@ -233,7 +241,7 @@ class _Extractor:
     default = AnnotationPolicy()
 
     async def _judge(self, project, agent_type, start_time):
-        reader = await read(Reader(self.policy, agent_type), self.provider, project, start_time)
+        reader = await read(Reader(self.policy, agent_type), self.provider, project, start_time, judged_targets(self.policy))
         judged = reader.judged()
         check_agent(judged, agent_type)
         return judged

@@ -12,7 +12,7 @@ import json, re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..core import to_json
+from ..core import plain, to_json
 from .spans import at, from_json
 
 # %% ../../nbs/10_telemetry/15_messages.ipynb #2def5e8d
@@ -70,7 +70,7 @@ def result_text(
     value = next((inner[k] for k in ('response', 'result', 'output', 'content') if inner.get(k) not in (None, '')), '')
     parts = isinstance(value, list) and value and all(isinstance(p, dict) and part_kind(p)=='text' for p in value)
     if parts or isinstance(value, str): return part_text(value)
-    return to_json(value)
+    return json.dumps(plain(value), ensure_ascii=False)
 
 # %% ../../nbs/10_telemetry/15_messages.ipynb #3f33a6f6
 def tool_call(
