@@ -8,7 +8,7 @@ import pytest
 from ftkit.data.calls import read_call
 from ftkit.data.judged import judge
 from ftkit.data.verdicts import AnnotationPolicy
-from ftkit.telemetry.spans import Annotation, as_annotation, as_span, as_spans
+from ftkit.telemetry.spans import as_annotation, as_span
 
 ROOT = Path(__file__).parent.parent
 

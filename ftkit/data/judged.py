@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ..core import Accounting, content_hash
 from .calls import AGENT, ancestors, inherited, owner, read_call, SESSION
-from .outlines import _order, credited, is_model_call, Outline, outline, twins, wrappers
+from .outlines import _order, credited, is_model_call, outline, twins, wrappers
 from .verdicts import NEUTRAL, AnnotationPolicy, people, settle_verdicts, Scales, undecided
 from ..telemetry.spans import frame_annotations, frame_spans
 

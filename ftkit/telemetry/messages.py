@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..core import plain, to_json
-from .spans import at, from_json
+from .spans import from_json
 
 # %% ../../nbs/10_telemetry/15_messages.ipynb #2def5e8d
 def dicts(
