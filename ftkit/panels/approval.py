@@ -15,8 +15,9 @@ from ..core import FtkitError
 from ..data.approval import ApprovalStore
 from ..data.decisions import ApprovalBatch
 from ..data.queue import open_queue, ReviewQueue
-from .parts import (
-    action_button, action_of, counts_text, Header, help_text, ItemCard, ItemTable, KEYMAP, listen_for_keys, snapshot, ViewBar)
+from ftkit.panels.parts import (
+    action_button, action_of, counts_text, Header, help_text, ItemCard, ItemTable, KEYMAP, listen_for_keys, snapshot,
+    ViewBar)
 
 # %% ../../nbs/92_doors/45_approval_panel.ipynb #510267e6
 def too_soon(
@@ -40,7 +41,7 @@ def check_shortcuts(
     return keymap
 
 # %% ../../nbs/92_doors/45_approval_panel.ipynb #95147dfd
-def _parts(*paths): return [property(attrgetter(p)) for p in paths] # what is found inside a part, as properties of the panel
+def _parts(*paths): return [property(attrgetter(p)) for p in paths] # of the panel, found inside its parts
 
 class ApprovalPanel(W.VBox):
     "A window on a review queue."

@@ -134,7 +134,7 @@ class RunFilters(W.HBox):
         changed, # called when something else is wanted
     ):
         super().__init__(layout=W.Layout(flex_flow='row wrap'))
-        self.by = {name: (_choice(name, experiments, of), of) for name,of in FILTERS.items()} # filter -> (its list, what it reads of a run)
+        self.by = {name: (_choice(name, experiments, of), of) for name,of in FILTERS.items()} # and what it reads of a run
         self.children = [w for w,_ in self.by.values()]
         for w in self.children: w.observe(lambda _: changed(), 'value')
 

@@ -26,7 +26,8 @@ _PRE = 'white-space:pre-wrap;margin:.1em 0;max-height:22em;overflow:auto;'
 def _block(name, text):
     return f'<div style="margin:.4em 0"><b>{escape(name)}</b><pre style="{_PRE}">{escape(str(text))}</pre></div>'
 
-def _folded(name, text): return f'<details><summary>{escape(name)}</summary>{_block("", text)}</details>' if text else ''
+def _folded(name, text):
+    return f'<details><summary>{escape(name)}</summary>{_block("", text)}</details>' if text else ''
 
 def _message(m):
     if m.get('role') in ('system', 'developer'): return _folded('system', m.get('content'))
@@ -49,7 +50,8 @@ def show_record(
     return _folded('instruction', record.instruction)+_block('input', record.input or record.instruction)
 
 # %% ../../nbs/92_doors/40_parts.ipynb #368b0f30
-def _marked(tag, words, colour): return f'<{tag} style="background:{colour}">{escape("".join(words))}</{tag}>' if words else ''
+def _marked(tag, words, colour):
+    return f'<{tag} style="background:{colour}">{escape("".join(words))}</{tag}>' if words else ''
 
 def word_diff(
     old:str, # as it was
@@ -86,7 +88,8 @@ def snapshot(
     return html_table(['status', 'prompt', 'answer'], rows, note)
 
 # %% ../../nbs/92_doors/40_parts.ipynb #689341bf
-KEYMAP = dict(approve='a', reject='r', edit='e', skip='s', undo='u', previous='ArrowLeft', next='ArrowRight', view='t', help='?')
+KEYMAP = dict(approve='a', reject='r', edit='e', skip='s', undo='u',
+              previous='ArrowLeft', next='ArrowRight', view='t', help='?')
 
 # %% ../../nbs/92_doors/40_parts.ipynb #d80da50e
 _LISTEN = """
@@ -225,7 +228,8 @@ class ViewBar(W.HBox):
     ):
         super().__init__(layout=W.Layout(flex_flow='row wrap'))
         labels = sorted({i.label for i in items if i.label})
-        self.mode = W.ToggleButtons(options=[('One at a time', 'card'), ('Table', 'table')], style=dict(button_width='auto'))
+        ways = [('One at a time', 'card'), ('Table', 'table')]
+        self.mode = W.ToggleButtons(options=ways, style=dict(button_width='auto'))
         self.status = _dropdown('Status', ['all', *(s for s in STATUSES if s!='disputed')])
         self.label = _dropdown('Label', ['all', *labels])
         self.sure = _slider('Confidence')
@@ -414,7 +418,7 @@ class ItemTable(W.VBox):
         self.page, self.picked, self.ticks = 0, set(), {}
         self.all = W.Checkbox(description='all in view', indent=False, layout=W.Layout(width='auto'))
         self.all.observe(lambda change: self.pick_all(change['new']), 'value')
-        self.bulk = {a: _button(f'{a.capitalize()} ticked', partial(self.ask, a), style) for a,style in DECISIONS.items()}
+        self.bulk = {a: self.bulk_button(a, style) for a,style in DECISIONS.items()}
         self.question = Question(self.confirmed)
         self.rows = W.VBox()
         self.turn = [_button('← page', partial(self.leaf, -1)), _button('page →', partial(self.leaf, 1)), W.Label()]
@@ -428,9 +432,14 @@ class ItemTable(W.VBox):
         self.rows.children = [self.row(i) for i in here]
         self.ask()
 
+    def bulk_button(self, action:str, style:str) -> W.Button:
+        "A button that asks about the ticked items."
+        return _button(f'{action.capitalize()} ticked', partial(self.ask, action), style)
+
     def row(self, item:ReviewItem) -> W.HBox:
         "A tick, a button to open the item, and the item in one line."
-        return W.HBox([self.ticks[item.item_id], _button('open', partial(self.look, item.item_id)), W.HTML(row_html(item))])
+        opens = _button('open', partial(self.look, item.item_id))
+        return W.HBox([self.ticks[item.item_id], opens, W.HTML(row_html(item))])
 
     def tick(self, item_id:str) -> W.Checkbox:
         "The tick of an item."
