@@ -104,7 +104,7 @@ def test_filters_change_the_view_and_not_the_batch():
 
 def test_a_batch_without_labels_or_confidence_shows_no_filter_for_them():
     b = ApprovalBatch('b', [ReviewItem('x', InstructionExample('', 'q', 'a'))])
-    views = panel(b)._views()[0].children
+    views = panel(b).views.children
     assert [w.description for w in views[1:]]==['Status', 'Order']
 
 def test_the_table_has_pages_and_opens_an_item():

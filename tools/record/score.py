@@ -171,8 +171,8 @@ def line(name, counts):
 
 def ftkit_reader(spans, annotations):
     "What `ftkit.data.extract.judge` makes of spans and annotations."
-    from ftkit.data.extract import judge
-    from ftkit.spans import as_annotation, as_spans
+    from ftkit.data.judged import judge
+    from ftkit.telemetry.spans import as_annotation, as_spans
     judged = judge(as_spans(spans), [as_annotation(a) for a in annotations])
     for call,rating in judged.calls:
         yield dict(span_id=call.span.span_id, messages=call.messages, answer=call.answer, tools=call.tools, agent=call.agent_type, approved=rating.approved)
