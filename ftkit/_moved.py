@@ -32,7 +32,7 @@ MOVED = { # module of 0.1 -> the pages its names are on
     'phoenixdb': 'telemetry.phoenixdb',
     'pipeline': 'opening stages pipeline',
     'plan': 'plans.plan plans.resume plans.advice',
-    'registry': 'adapters.record adapters.blobs adapters.registry',
+    'registry': 'adapters.record adapters.blobs adapters.schema adapters.versions adapters.register adapters.activate adapters.registry',
     'samples': 'telemetry.samples',
     'select': 'plans.select',
     'shared': 'model.tree',
@@ -46,6 +46,14 @@ MOVED = { # module of 0.1 -> the pages its names are on
 }
 RENAMED = { # page and name of 0.1 -> name on that page
     'adapters.card:figures': 'metric_rows',
+    'adapters.registry:Back': 'AdapterRegistry',
+    'adapters.registry:Listing': 'AdapterRegistry',
+    'adapters.registry:Registering': 'AdapterRegistry',
+    'adapters.registry:Serving': 'AdapterRegistry',
+    'adapters.registry:Shelf': 'AdapterRegistry',
+    'adapters.registry:Store': 'AdapterRegistry',
+    'adapters.registry:Switch': 'AdapterRegistry',
+    'adapters.registry:Versions': 'AdapterRegistry',
     'adapters.registry:sweep': 'remove_unnamed',
     'data.dspy:generate': 'generate_rows',
     'data.extract:known': 'check_agent',

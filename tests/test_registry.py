@@ -5,16 +5,17 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from adapters import toy_adapter
-from ftkit import hub, registry as reg
+from ftkit import hub
 from ftkit.core import FtkitError
 from ftkit.model.passport import write_passport
 from ftkit.model.weights import AdapterRefused
+from ftkit.adapters import blobs, register
+from ftkit.adapters.activate import ANY, StaleActivation
 from ftkit.adapters.blobs import intact
 from ftkit.adapters.record import check_text, next_version
-from ftkit.adapters.registry import (
-    ADAPTERS, ANY, HISTORY, MIGRATIONS, AdapterRegistry, StaleActivation, migrate, schema_version,
-    remove_unnamed)
-from ftkit.database import transaction
+from ftkit.adapters.registry import AdapterRegistry, default_registry, remove_unnamed
+from ftkit.adapters.schema import ADAPTERS, HISTORY, MIGRATIONS, SLOTS, migrate, schema_version
+from ftkit.database import open_engine, transaction
 
 pytest_plugins = ['pg']
 fork = multiprocessing.get_context('fork')
@@ -208,7 +209,7 @@ def test_agent_types_that_look_alike_are_one(registry, folder):
 # ---- the database
 
 def test_a_registry_from_an_older_ftkit_is_brought_up_to_date(url, tmp_path, folder):
-    engine = reg.open_engine(url)
+    engine = open_engine(url)
     with transaction(engine, write=True) as c: assert migrate(c, MIGRATIONS[:1])==1
     registry = AdapterRegistry(url, tmp_path/'registry')
     a = add(registry, folder)
@@ -217,7 +218,7 @@ def test_a_registry_from_an_older_ftkit_is_brought_up_to_date(url, tmp_path, fol
     with pytest.raises(FtkitError, match='upgrade ftkit'): AdapterRegistry(url, tmp_path/'registry').get_adapter(a)
 
 def test_a_step_that_fails_leaves_the_old_schema(url):
-    engine = reg.open_engine(url)
+    engine = open_engine(url)
     def broken(op): op.create_table('half', sa.Column('x', sa.Text)); raise RuntimeError('power cut')
     with pytest.raises(RuntimeError):
         with transaction(engine, write=True) as c: migrate(c, [*MIGRATIONS, broken])
@@ -225,7 +226,7 @@ def test_a_step_that_fails_leaves_the_old_schema(url):
 
 def test_the_schema_has_every_column_the_queries_name(registry):
     with transaction(registry.engine) as c:
-        for table in (reg.ADAPTERS, reg.SLOTS, reg.HISTORY): assert {x['name'] for x in sa.inspect(c).get_columns(table.name)}=={x.name for x in table.columns}
+        for table in (ADAPTERS, SLOTS, HISTORY): assert {x['name'] for x in sa.inspect(c).get_columns(table.name)}=={x.name for x in table.columns}
 
 @pytest.mark.parametrize('bad, says', [('mysql://x/y', 'registry database'), ('nonsense', 'not a database address'), ('sqlite:////no/such/folder/r.db', 'cannot be used'), ('sqlite://', 'names no file')])
 def test_a_database_that_cannot_be_opened_is_named(bad, says, tmp_path):
@@ -242,10 +243,10 @@ def test_the_environment_names_the_database(monkeypatch, tmp_path, fresh_home):
     assert AdapterRegistry().url==f'sqlite:///{tmp_path}/team.db'
 
 def test_the_default_registry_is_opened_once_and_follows_the_environment(monkeypatch, tmp_path, fresh_home):
-    first = reg.default_registry()
-    assert reg.default_registry() is first and first.root==fresh_home/'registry'
+    first = default_registry()
+    assert default_registry() is first and first.root==fresh_home/'registry'
     monkeypatch.setenv('FTKIT_HOME', str(tmp_path/'other'))
-    assert reg.default_registry().root==tmp_path/'other'/'registry'
+    assert default_registry().root==tmp_path/'other'/'registry'
     assert hub.get_active_adapter_path('acme', 'routing') is None and (tmp_path/'other'/'registry'/'registry.db').exists()
 
 def test_sqlite_is_set_to_survive_a_power_cut(tmp_path):
@@ -493,12 +494,12 @@ def test_a_crash_at_each_step_of_registering_leaves_all_or_nothing(point, url, t
     registry.list_adapters('acme')
     def dying():
         die = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
-        if point=='copy': reg.fsync = die
-        if point=='move': reg.keep = die
-        if point=='insert': AdapterRegistry._new_row = die
+        if point=='copy': blobs.fsync = die
+        if point=='move': register.keep = die
+        if point=='insert': register.insert_version = die
         if point=='commit':
-            keep = reg.keep
-            reg.keep = lambda *a: (keep(*a), die())
+            keep = register.keep
+            register.keep = lambda *a: (keep(*a), die())
         add(registry, folder)
     child = fork.Process(target=dying); child.start(); child.join()
     assert child.exitcode==-signal.SIGKILL and registry.list_adapters('acme')==[]
@@ -514,7 +515,7 @@ def test_a_full_disk_leaves_nothing_and_says_so(registry, folder, monkeypatch):
 
 def test_sweeping_waits_for_nobody_and_takes_nothing_in_use(registry, folder, tmp_path):
     a = add(registry, folder)
-    with reg.staged(registry.root, toy_adapter(tmp_path/'b', seed=5)) as (stage, _):
+    with blobs.staged(registry.root, toy_adapter(tmp_path/'b', seed=5)) as (stage, _):
         assert remove_unnamed(registry)==[] and stage.is_dir()
         assert add(registry, folder, name='other') and stage.is_dir(), 'one who registers takes another\'s copy away'
     orphan = registry.root/'blobs'/'00'/('0'*64)
