@@ -27,7 +27,7 @@ from ftkit.runs.lines import read_lines
 from ftkit.runs.metrics import read_metrics
 from ftkit.model.load import quietly as quiet
 from ftkit.train.checkpoints import checkpoints
-from ftkit.train.lora import with_lora
+from ftkit.train.lora import WholeModelTrained, with_lora
 from ftkit.train.embedding import embedding_loss, open_embedder, retrieval, train_embedding_rows
 from ftkit.train.preflight import encode_conversation
 from ftkit.train.ranking import (answer_means, each_answer, ranking_collator, ranking_loss, ranking_rows, train_ranking_rows)
@@ -442,7 +442,7 @@ def test_lora_that_cannot_be_applied_is_a_warning_and_a_note(tmp_path):
     conf = config(epochs=1, target_modules='attention', learning_rate=1e-3)
     base = base_of(tmp_path/'base', 'CTRL', n_positions=512, n_embd=32, dff=64, n_layer=1, n_head=2) # its layers are called Wq, Wk, Wv
     folder, todo = job(tmp_path, 'sft', conf, base, examples=SHOP)
-    with pytest.warns(UserWarning, match='LoRA cannot be applied to CTRLLMHeadModel'): done = run_steps(todo, folder, base)
+    with pytest.warns(WholeModelTrained, match='LoRA cannot be applied to CTRLLMHeadModel'): done = run_steps(todo, folder, base)
     assert done.how=='full' and 'Wk, Wq, Wv' in done.notes[0] and 'training all weights instead' in done.notes[0]
     assert (folder/'adapter'/'model.safetensors').exists() and done.lora_config is None
 

@@ -25,7 +25,7 @@ from ..runs.parcel import OUT, check_base, find_base, open_parcel, Parcel, versi
 from .base import number_format, save_adapter, saving, Trained
 from .checkpoints import broken, seal
 from .embedding import open_embedder
-from .lora import parameter_counts, with_lora
+from .lora import parameter_counts, WholeModelTrained, with_lora
 from .preflight import length_notes
 from .restore import restore
 
@@ -167,7 +167,7 @@ def open_model(
             loaded = open_quantized(base, bits) if bits else load_base(base, dtype='float32')
             (model, how), tokenizer = with_lora(loaded.model, plan.adapter), loaded.tokenizer
     for w in told: warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
-    return model, tokenizer, how, [str(w.message) for w in told if str(w.message).startswith('LoRA cannot')]
+    return model, tokenizer, how, [str(w.message) for w in told if issubclass(w.category, WholeModelTrained)]
 
 # %% ../../nbs/50_train/60_run.ipynb #17ed87d9
 def run_steps(
