@@ -7,7 +7,7 @@ from importlib.util import spec_from_loader
 from types import ModuleType
 
 MOVED = { # module of 0.1 -> the pages its names are on
-    'backends.base': 'jobs.job jobs.waiting',
+    'backends.base': 'jobs.waiting jobs.job',
     'backends.local': 'jobs.local',
     'backends.training': 'jobs.training',
     'core': 'core disk display records',
