@@ -7,7 +7,7 @@ from importlib.util import spec_from_loader
 from types import ModuleType
 
 MOVED = { # module of 0.1 -> the pages its names are on
-    'backends.base': 'jobs.job',
+    'backends.base': 'jobs.waiting jobs.job',
     'backends.local': 'jobs.local',
     'backends.training': 'jobs.training',
     'core': 'core disk display records',
@@ -66,7 +66,7 @@ RENAMED = { # page and name of 0.1 -> name on that page
     'evals.judge:agreement': 'judge_agreement',
     'evals.judge:question': 'judge_prompt',
     'evals.pair:keep': 'keep_sheet',
-    'jobs.job:outcome': 'training_result',
+    'jobs.waiting:outcome': 'training_result',
     'model.pretrain:batches_of': 'batches_of_tokens',
     'model.pretrain:curate': 'curate_corpus',
     'model.pretrain:pack': 'pack_rows',

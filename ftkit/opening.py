@@ -10,6 +10,7 @@ __all__ = ['SERVICES', 'check_plan', 'stored_source', 'plan_of', 'Services', 'de
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 
 from .core import FtkitError, plain
 from .data.verdicts import AnnotationPolicy
@@ -24,7 +25,7 @@ from .plans.plan import Plan, sort_fields
 from .plans.resume import read_plan, resumed
 from .runs.run import find_run, new_folder, Run
 from .telemetry.providers import describe_provider, open_provider
-from .train.run import check_quantize, resolve, row_limit
+from .train.run import check_quantize, row_limit
 
 # %% ../nbs/92_doors/10_opening.ipynb #2346f56e
 def check_plan(
@@ -86,7 +87,7 @@ def open_service(
 ):
     "The service that a plan names."
     if about is None: return None
-    if about['kind'] in SERVICES: return resolve(SERVICES[about['kind']])(about)
+    if about['kind'] in SERVICES: return resolve_name(SERVICES[about['kind']])(about)
     raise FtkitError(f'the run was begun with a {about.get("name", about["kind"])} of your own; pass it again as {name}=')
 
 SERVICES = dict(synthetic='ftkit.data.synth:open_synthetic', approval='ftkit.data.approval:open_approval')

@@ -15,7 +15,8 @@ from .data.extract import Extraction
 from .data.verdicts import AnnotationPolicy
 from .display import html_table
 from .evals.verdict import EvaluationResult
-from .jobs.job import Job, WaitingForJob
+from .jobs.job import Job
+from .jobs.waiting import WaitingForJob
 from .opening import begin, Opened, plan_of, Services, take_up
 from .plans.plan import Method, Plan
 from .runs.experiment import sources

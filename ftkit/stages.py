@@ -32,7 +32,8 @@ from .data.version import load_version, save_version
 from .disk import read_json, write_json
 from .evals.compare import evaluate_safely
 from .evals.verdict import card_figures, EvaluationResult, headline
-from .jobs.job import current_job, must_carry, place_of, submit, wait
+from .jobs.job import current_job, must_carry, place_of, submit
+from .jobs.waiting import wait
 from .model.load import resolve_base
 from .model.passport import add_figures, pin_base
 from .opening import policy_from, Services

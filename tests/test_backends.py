@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from ftkit.jobs.job import (
-    ENDED, PLACES, STATES, Job, WaitingForJob, current_job, open_place, training_result, place_of, state_left,
-    submit, wait)
+    ENDED, PLACES, STATES, Job, current_job, open_place, place_of, state_left, submit)
+from ftkit.jobs.waiting import WaitingForJob, training_result, wait
 from ftkit.jobs.local import LocalPlace, group_of, read_log, wait_until
 from ftkit.jobs.training import LocalTrainingBackend, TrainingBackend, open_training
 from ftkit.core import FtkitError
@@ -125,7 +125,7 @@ def test_a_killed_job_is_lost_and_any_process_learns_the_signal(started):
     job = started('os.kill(os.getpid(), signal.SIGKILL)', detached=True)
     with pytest.raises(FtkitError, match=r'killed by signal 9 \(often: out of memory\)'): waited(job)
     assert job.status()=='lost'
-    assert 'signal 9' in elsewhere('import sys; from ftkit.jobs.job import training_result\ntry: training_result(sys.argv[1])\nexcept ValueError as e: print(e)', job.run)
+    assert 'signal 9' in elsewhere('import sys; from ftkit.jobs.waiting import training_result\ntry: training_result(sys.argv[1])\nexcept ValueError as e: print(e)', job.run)
 
 def test_a_job_whose_shell_is_killed_too_is_lost(started):
     job = begun(started(FOREVER))

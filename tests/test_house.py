@@ -128,13 +128,16 @@ def test_imports_go_down(): assert upward(PKG)==[]
 def test_imports_name_what_their_page_defines(): assert not_there(PKG)==[]
 
 METHODS = {'train.sft', 'train.dpo', 'train.ranking', 'train.embedding'}
-PLACES = in_room(PKG, 'jobs')-{'jobs.job', 'jobs.training'} # the contract, and the class in front of all places
+PLACES = in_room(PKG, 'jobs')-{'jobs.waiting', 'jobs.job', 'jobs.training'} # what all places share: waiting, the contract, and the class in front
 SOURCES = {'telemetry.http', 'telemetry.files', 'telemetry.phoenixdb'}
 
 @pytest.mark.parametrize('alternatives', [METHODS, PLACES, SOURCES], ids=['methods', 'places', 'sources'])
 def test_alternatives_do_not_know_each_other(alternatives):
     assert alternatives and alternatives<=set(modules(PKG))
     assert between(PKG, alternatives, alternatives)==[]
+
+def test_a_place_knows_its_room_by_the_contract_page_alone():
+    assert between(PKG, PLACES, in_room(PKG, 'jobs'))==sorted(f'{p} imports jobs.job' for p in PLACES)
 
 def test_evaluation_adapters_and_deployment_never_import_training_or_jobs():
     above, below = in_room(PKG, 'evals', 'adapters', 'deploy'), in_room(PKG, 'train', 'jobs')

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from ftkit.core import FtkitError
 from ftkit.disk import read_json
@@ -24,15 +25,16 @@ from ftkit.telemetry.spans import Annotation
 from ftkit.telemetry.files import FileProvider, save_telemetry
 from ftkit.model.tiny import random_base, tiny_base
 from ftkit.runs.lines import read_lines
-from ftkit.runs.metrics import read_metrics
+from ftkit.runs.metrics import note_metrics, read_metrics
 from ftkit.model.load import quietly as quiet
 from ftkit.train.checkpoints import checkpoints
-from ftkit.train.lora import with_lora
+from ftkit.train.lora import WholeModelTrained, with_lora
+from ftkit.train.methods import METHODS, open_method
 from ftkit.train.embedding import embedding_loss, open_embedder, retrieval, train_embedding_rows
 from ftkit.train.preflight import encode_conversation
 from ftkit.train.ranking import (answer_means, each_answer, ranking_collator, ranking_loss, ranking_rows, train_ranking_rows)
 from ftkit.runs.parcel import pack
-from ftkit.train.run import check_quantize, run_steps
+from ftkit.train.run import check_quantize, run_steps, train_here, train_parcel
 from ftkit.train.sft import fit_conversations, sft_rows, shorten_conversation, train_sft_rows
 from ftkit.train.dpo import dpo_columns, pair_rows, train_dpo_rows
 
@@ -428,6 +430,48 @@ def test_a_run_that_would_not_fit_is_refused_before_its_first_step(tmp_path):
     with pytest.raises(FtkitError, match=r'training needs about [\d,]+ MB and memory=256; lower batch_size \(512\)'): run_steps(todo, folder, random_base())
     assert not (folder/'checkpoints').exists() and not (folder/'metrics.jsonl').exists()
 
+# a method of one's own
+
+def nudge(folder, model, settings, train_rows, **others):
+    "Another order of arguments, and one step on one weight"
+    name, weight = next((n, p) for n,p in model.named_parameters() if p.requires_grad and 'lora_B' in n)
+    with torch.no_grad(): weight += settings.learning_rate
+    note_metrics(folder, dict(step=1, of=1, loss=.5))
+    return dict(train_loss=.5, train_examples=len(train_rows), weight=name, given=sorted(others))
+
+def test_a_method_put_into_the_table_trains_through_the_door(tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, 'mine', [('examples', nudge)])
+    folder, todo = job(tmp_path, 'mine', config(), examples=SHOP)
+    done = train_here(todo, folder, random_base())
+    assert done.metrics['given']==['advice', 'place', 'tokenizer', 'validation_rows'] and done.metrics['train_examples']==len(todo.rows('train', 'examples'))
+    saved = load_file(folder/'adapter'/'adapter_model.safetensors')
+    changed = [n for n,w in saved.items() if 'lora_B' in n and w.any()]
+    assert [n.replace('.weight', '.default.weight') for n in changed]==[done.metrics['weight']]
+    assert read_json(folder/'adapter'/'passport.json')['training_method']=='mine' and read_metrics(folder)[0]['loss']==.5
+    again = train_here(todo, folder, random_base())
+    assert again.metrics==done.metrics, 'a finished step is taken up, not trained again'
+
+def lacking(model, tokenizer, train_rows): pass
+def wanting(model, tokenizer, train_rows, validation_rows, settings, folder, place, advice=(), *, teacher): pass
+
+@pytest.mark.parametrize('entry, why', [
+    ([('examples', 'nowhere:train')], "METHODS\\['mine'\\] names 'nowhere:train', which cannot be imported: No module named 'nowhere'; write 'module:function'"),
+    ([('examples', 'ftkit.train.sft:gone')], "names 'ftkit.train.sft:gone', which cannot be imported"),
+    ([('examples', lacking)], r'lacking lacks validation_rows, settings, folder, place, advice; write `def train_mine\(model, tokenizer, train_rows, '),
+    ([('examples', wanting)], 'wanting also wants teacher; write'),
+    ([('examples', 7)], '7 is no function'),
+    ([('texts', nudge)], r"has the step \('texts', .*; write \('examples', train_mine\) with a kind of record \(examples, pairs, "),
+    (nudge, r"METHODS\['mine'\] is <function nudge.*write \[\('examples', train_mine\)\]"),
+    (None, "method='mine' is not in METHODS; there are: sft, dpo, .*METHODS\\['mine'\\] = .*Write your own")])
+def test_a_method_that_cannot_train_is_refused_before_a_model_is_loaded(tmp_path, monkeypatch, entry, why):
+    folder, todo = job(tmp_path, 'mine', config(), examples=SHOP[:6])
+    if entry is not None: monkeypatch.setitem(METHODS, 'mine', entry)
+    with pytest.raises(FtkitError, match=why): run_steps(todo, folder, tmp_path/'no base')
+    with pytest.raises(FtkitError, match=why): train_parcel(todo.folder, folder, tmp_path/'no base')
+    assert not (folder/'checkpoints').exists()
+
+def test_every_method_of_the_table_opens(): assert all(open_method(name) for name in METHODS)
+
 # LoRA, QLoRA, full
 
 def test_quantized_training_is_refused_with_what_is_missing(tmp_path, monkeypatch):
@@ -442,7 +486,7 @@ def test_lora_that_cannot_be_applied_is_a_warning_and_a_note(tmp_path):
     conf = config(epochs=1, target_modules='attention', learning_rate=1e-3)
     base = base_of(tmp_path/'base', 'CTRL', n_positions=512, n_embd=32, dff=64, n_layer=1, n_head=2) # its layers are called Wq, Wk, Wv
     folder, todo = job(tmp_path, 'sft', conf, base, examples=SHOP)
-    with pytest.warns(UserWarning, match='LoRA cannot be applied to CTRLLMHeadModel'): done = run_steps(todo, folder, base)
+    with pytest.warns(WholeModelTrained, match='LoRA cannot be applied to CTRLLMHeadModel'): done = run_steps(todo, folder, base)
     assert done.how=='full' and 'Wk, Wq, Wv' in done.notes[0] and 'training all weights instead' in done.notes[0]
     assert (folder/'adapter'/'model.safetensors').exists() and done.lora_config is None
 

@@ -23,7 +23,7 @@ def old_name(module, name):
     ('tiny', 'tiny_base', 'model.tiny'), ('models', 'resolve_base', 'model.load'), ('models', 'generate', 'model.generate'), ('passport', 'check_adapter', 'model.passport'),
     ('plan', 'Plan', 'plans.plan'), ('plan', 'OrchestrationConfig', 'plans.plan'), ('plan', 'recommended', 'plans.advice'), ('select', 'choose', 'plans.select'),
     ('track', 'Run', 'runs.run'), ('track', 'list_runs', 'runs.report'), ('experiment', 'list_experiments', 'runs.history'), ('faults', 'affected', 'runs.faults'),
-    ('backends.local', 'child_environment', 'jobs.local'), ('backends.base', 'Job', 'jobs.job'), ('backends.training', 'TrainingBackend', 'jobs.training'),
+    ('backends.local', 'child_environment', 'jobs.local'), ('backends.base', 'Job', 'jobs.job'), ('backends.base', 'wait', 'jobs.waiting'), ('backends.training', 'TrainingBackend', 'jobs.training'),
     ('evals.compare', 'read_labels', 'evals.sheet'), ('registry', 'AdapterRegistry', 'adapters.registry'), ('registry', 'AdapterMetadata', 'adapters.record'), ('hub', 'upload_adapter', 'adapters.storage'), ('hub', 'write_card', 'adapters.card'),
     ('pipeline', 'check_plan', 'opening'), ('widgets', 'approval_panel', 'panels.approval'), ('widgets', 'experiments', 'panels.experiments'),
 ])

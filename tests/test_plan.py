@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ftkit.jobs.job import place_of, submit, wait
+from ftkit.jobs.job import place_of, submit
+from ftkit.jobs.waiting import wait
 from ftkit.jobs.local import child_environment
 from ftkit.core import FtkitError, plain
 from ftkit.disk import read_json, write_json

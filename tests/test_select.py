@@ -1,5 +1,6 @@
 "From a provider to a method: too little data, made-up rows, a person, and further rounds that bring other rows."
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from ftkit.data.gate import require_approved
 from ftkit.data.extract import pull
 from ftkit.data.synth import SyntheticDataService
 from ftkit.telemetry.samples import telemetry
-from ftkit.plans.select import AwaitingApproval, TrainingMethodSelector, batch_name, require
+from ftkit.plans.select import AwaitingApproval, MethodAnalysis, Supply, TrainingMethodSelector, batch_name, choose, require
 from ftkit.telemetry.spans import renewed
 from ftkit.telemetry.files import FileProvider, save_telemetry
 from ftkit.telemetry.http import PhoenixProvider
@@ -145,3 +146,33 @@ def test_a_batch_belongs_to_its_examples_their_spans_what_is_held_out_and_the_ag
     a, b, other = E('i', 'x', 'y', dict(span_id='1')), E('i', 'x', 'y', dict(span_id='2')), E('i', 'z', 'y', dict(span_id='1'))
     names = [batch_name(*args) for args in (([a], [], 'r'), ([b], [], 'r'), ([other], [], 'r'), ([a], [other], 'r'), ([a], [], 's'))]
     assert len(set(names))==len(names) and batch_name([a, other], [], 'r')==batch_name([other, a], [], 'r')
+
+FEW = dict(preference_pairs=15, approved_examples=9)
+
+def refusal(analysis):
+    with pytest.raises(FtkitError) as e: require(analysis)
+    return str(e.value)
+
+@pytest.mark.parametrize('method, short, limits', [
+    ('auto', 'Insufficient preference pairs: 15 < 20. Insufficient approved examples: 9 < 50.', 'min_dpo_pairs, min_sft_examples'),
+    ('combined', 'Insufficient approved examples: 9 < 50. Insufficient preference pairs: 15 < 20.', 'min_dpo_pairs, min_sft_examples'),
+    ('dpo', 'Insufficient preference pairs: 15 < 20.', 'min_dpo_pairs'),
+    ('ranking', 'Insufficient ranked prompts: 0 < 20.', 'min_dpo_pairs'),
+    ('multi_turn', 'Insufficient turns of approved conversations: 0 < 50.', 'min_sft_examples')])
+def test_too_little_data_is_said_with_the_numbers_and_the_ways_out(method, short, limits):
+    said = refusal(choose(FEW, method=method))
+    assert said.startswith(f'{short} Ways out: annotate more spans in Phoenix (') and f', lower the threshold ({limits}) if you accept the risk' in said
+    assert ('synthetic_service=' in said)==('approved examples:' in short)
+
+def test_the_ways_out_follow_from_the_numbers_not_from_the_words():
+    analysis = choose(FEW)
+    translated = replace(analysis, reasons=('Zu wenig Daten.',))
+    assert translated.lacking==(Supply('dpo', 15, 20), Supply('sft', 9, 50))
+    assert refusal(translated)==refusal(analysis).replace(analysis.reasons[-1], 'Zu wenig Daten.')
+    enough = replace(analysis, lacking=(), recommended_method='insufficient')
+    assert 'min_dpo_pairs' not in refusal(enough) and 'synthetic_service' not in refusal(enough)
+
+def test_what_is_lacking_is_kept_with_the_run(tmp_path):
+    for analysis in (choose(FEW), choose(dict(preference_pairs=90))):
+        analysis.save(tmp_path)
+        assert MethodAnalysis.load(tmp_path)==analysis

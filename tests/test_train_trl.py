@@ -16,7 +16,7 @@ from ftkit.model.tiny import random_base
 from ftkit.train.base import fit
 from ftkit.train.checkpoints import checkpoints
 from ftkit.train.lora import with_lora
-from ftkit.train.run import METHODS, resolve
+from ftkit.train.methods import METHODS, PARAMETERS, open_method
 from ftkit.train.sft import train_sft_rows
 from ftkit.train.trl import PRIVATE, has_name, missing_names, own_trainer
 
@@ -43,10 +43,9 @@ def test_a_library_whose_inside_is_used_has_versions_from_and_to(library):
     assert version(library) in needed[library]
 
 def test_all_methods_are_called_alike():
-    functions = {function for steps in METHODS.values() for _,function in steps}
-    called = {tuple((p.name, p.default) for p in inspect.signature(resolve(f)).parameters.values()) for f in functions}
-    assert len(functions)==4 and len(called)==1, called
-    assert [name for name,_ in called.pop()]==['model', 'tokenizer', 'train_rows', 'validation_rows', 'settings', 'folder', 'place', 'advice']
+    functions = {step.train for name in METHODS for step in open_method(name)}
+    called = {tuple((p.name, p.default) for p in inspect.signature(f).parameters.values()) for f in functions}
+    assert len(functions)==4 and called=={tuple((p.name, p.default) for p in PARAMETERS)}
 
 def opened(adapter=None):
     base = load_base(random_base(), dtype='float32', device='cpu')

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..core import Accounting, content_hash
 from .calls import AGENT, ancestors, Call, inherited, owner, read_call, SESSION
 from .outlines import _order, credited, is_model_call, Outline, outline, share_values, twins, wrappers
-from .verdicts import NEUTRAL, AnnotationPolicy, people, settle_verdicts, Scales, undecided
+from .verdicts import AnnotationPolicy, Neutral, people, settle_verdicts, Scales, undecided
 from ..telemetry.spans import frame_annotations, frame_spans, Span
 
 # %% ../../nbs/20_data/14_judged.ipynb #a6a4ff11
@@ -124,7 +124,7 @@ class Ballots:
         self.deciding[on] += len(notes)-sum(lost.values())
 
     def _left_out(self, lost, n, why): # a neutral annotation may be why there was no verdict, and says so
-        neutral = Counter({reason: k for reason,k in lost.items() if reason.startswith(NEUTRAL) and why in BY_VERDICT})
+        neutral = Counter({reason: k for reason,k in lost.items() if isinstance(reason, Neutral) and why in BY_VERDICT})
         return neutral+Counter({f'left out: {why}': n-neutral.total()})
 
     def account(self, over=()) -> Accounting: # over: id -> reason, of what was left out after all

@@ -17,7 +17,8 @@ from ..data.gate import receipts_of
 from ..data.split import split
 from ..data.version import DatasetVersion, load_version, save_version
 from ..disk import write_json
-from .job import Job, must_carry, place_of, submit, wait
+from .job import Job, must_carry, place_of, submit
+from .waiting import wait
 from ..model.load import resolve_base
 from ..plans.plan import Plan
 from ..records import InstructionDataset, PreferenceDataset, TripletDataset

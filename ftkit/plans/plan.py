@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Int', 'Float', 'Time', 'Metric', 'SECTIONS', 'FIELDS', 'KINDS', 'IDLE', 'OrchestrationConfig', 'Section', 'Source',
-           'Data', 'Method', 'Train', 'Adapter', 'Location', 'After', 'accepted', 'explain', 'flat_name', 'no_field',
-           'changed', 'idle_fields', 'contradictions', 'sort_fields', 'open_sections', 'Plan', 'read_config',
-           'parse_settings', 'plan_table']
+           'Data', 'Method', 'Train', 'Adapter', 'Location', 'After', 'accepted', 'explain', 'flat_name',
+           'why_no_field', 'no_field', 'changed', 'idle_fields', 'contradictions', 'sort_fields', 'open_sections',
+           'Plan', 'read_config', 'parse_settings', 'plan_table']
 
 # %% ../../nbs/40_plans/10_plan.ipynb #d510a9c2
 import json
@@ -198,12 +198,18 @@ def flat_name(
     "The flat name of a field of a section."
     return 'method' if (section, field)==('method', 'name') else field
 
+def why_no_field(
+    name:str, # that somebody wrote
+) -> str: # without the name
+    "Say that there is no such field, and which is nearest."
+    near = get_close_matches(name.rpartition('.')[-1], FIELDS, 1)
+    return 'there is no such field'+(f'; did you mean {near[0]}?' if near else '')
+
 def no_field(
     name:str, # that somebody wrote
 ) -> str:
-    "Say that there is no such field, and which is nearest."
-    near = get_close_matches(name.rpartition('.')[-1], FIELDS, 1)
-    return f'{name}: there is no such field'+(f'; did you mean {near[0]}?' if near else '')
+    "The same as a line, with the name before it."
+    return f'{name}: {why_no_field(name)}'
 
 # %% ../../nbs/40_plans/10_plan.ipynb #e735bcc6
 def changed(

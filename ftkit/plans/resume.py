@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from ..core import FtkitError
 from ..disk import read_json
-from .plan import FIELDS, no_field, Location, Plan
+from .plan import FIELDS, Location, Plan, why_no_field
 
 # %% ../../nbs/40_plans/15_resume.ipynb #a8f2889a
 CHANGEABLE = (*Location.model_fields, 'adapter_version') # whenever a run is resumed
@@ -35,7 +35,7 @@ def _same(a, b):
     return tuple(a)==tuple(b) if isinstance(a, list) and isinstance(b, tuple) else a==b
 
 def _why_kept(name, known):
-    if name not in FIELDS: return no_field(name).partition(': ')[2]
+    if name not in FIELDS: return why_no_field(name)
     return f'it was {known.get(name)!r}; leave it out, or start a new run'
 
 # %% ../../nbs/40_plans/15_resume.ipynb #901df39a

@@ -127,7 +127,7 @@ def pack(
     run_id:str, # name of the run
     plan:Plan,
     version:DatasetVersion, # split, with its certificate
-    method:str, # the training method, as `ftkit.train.run.METHODS` names it
+    method:str, # the training method, as `ftkit.train.methods.METHODS` names it
     max_length:int, # tokens a row
     base, # folder of the base model
     sides=TRAINED, # that travel
