@@ -55,22 +55,29 @@ def _pair(good, bad, chosen):
     return PreferencePair(prompt, chosen, bad[0].answer, m)
 
 # %% ../../nbs/20_data/16_examples.ipynb #85566d48
-def _candidates(calls):
-    "All pairs of one context, corrections first, each combination of texts once."
+def _candidates(calls, margin=None):
+    "All pairs of one context, corrections first, then verdicts, then ratings that differ by the margin."
     for c,r in calls:
         if r.correction: yield (c, r), (c, r), r.correction
     for good in calls:
         for bad in calls:
             if good[1].approved and not bad[1].approved: yield good, bad, good[0].answer
+    for good in calls if margin is not None else ():
+        for bad in calls:
+            if good[1].approved==bad[1].approved and _differ(good[1], bad[1], margin): yield good, bad, good[0].answer
+
+def _differ(good, bad, margin): # ratings
+    return good.score is not None and bad.score is not None and good.score-bad.score>=margin
 
 # %% ../../nbs/20_data/16_examples.ipynb #697660a8
 def context_pairs(
     calls, # (Call, Rating) of one context
     at_most:int, # pairs taken
+    margin:float|None=None, # by which two ratings differ that are a pair whatever their verdicts
 ) -> tuple: # pairs, {span id: reason} for calls in none of them
     "The preference pairs of one context."
     pairs, why, used, seen = [], {}, set(), set()
-    for good,bad,chosen in _candidates(calls):
+    for good,bad,chosen in _candidates(calls, margin):
         ids, texts = [good[0].span.span_id, bad[0].span.span_id], (chosen.strip(), bad[0].answer.strip())
         reason = 'same text approved and rejected' if texts[0]==texts[1] else 'repeats another pair' if texts in seen else f'more than {at_most} pair{"s"*(at_most>1)} in its context' if len(pairs)>=at_most else None
         if reason: why.update((i, reason) for i in ids); continue
@@ -92,7 +99,7 @@ def preference_pairs(
     "Pairs from corrections and from equal contexts."
     pairs, dropped = [], Counter(judged.reasons)
     for calls in _contexts(judged):
-        found, alone = context_pairs(calls, policy.pairs_per_context)
+        found, alone = context_pairs(calls, policy.pairs_per_context, policy.pair_margin)
         pairs += found
         dropped.update(alone.values())
     return PreferenceDataset(pairs, Accounting(judged.seen, judged.seen-sum(dropped.values()), dict(dropped), 'spans'), judged.annotations)
