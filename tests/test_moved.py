@@ -18,7 +18,7 @@ def old_name(module, name):
     ('core', 'InstructionExample', 'records'), ('core', 'PreferenceDataset', 'records'), ('core', 'atomic_file', 'disk'), ('core', 'html_table', 'display'),
     ('telemetry', 'PhoenixProvider', 'telemetry.http'), ('telemetry', 'FileProvider', 'telemetry.files'), ('telemetry', 'send', 'telemetry.sending'), ('telemetry', 'phoenix', 'telemetry.server'),
     ('spans', 'Span', 'telemetry.spans'), ('samples', 'telemetry', 'telemetry.samples'), ('messages', 'for_template', 'telemetry.messages'), ('phoenixdb', 'PhoenixDatabaseProvider', 'telemetry.phoenixdb'),
-    ('data.extract', 'Call', 'data.calls'), ('data.extract', 'direction_of', 'data.verdicts'), ('data.extract', 'Rating', 'data.verdicts'), ('data.extract', 'context_pairs', 'data.examples'),
+    ('data.extract', 'Call', 'data.calls'), ('data.extract', 'direction_of', 'data.rules'), ('data.extract', 'Rating', 'data.verdicts'), ('data.extract', 'context_pairs', 'data.examples'),
     ('data.clean', 'jaccard', 'data.near'), ('data.split', 'check_certificate', 'data.certificate'), ('data.version', 'forget', 'data.lineage'), ('data.synth', 'OutputSpace', 'data.requests'), ('data.approval', 'edited', 'data.decisions'), ('data.approval', 'require_approved', 'data.gate'),
     ('tiny', 'tiny_base', 'model.tiny'), ('models', 'resolve_base', 'model.load'), ('models', 'generate', 'model.generate'), ('passport', 'check_adapter', 'model.passport'),
     ('plan', 'Plan', 'plans.plan'), ('plan', 'OrchestrationConfig', 'plans.plan'), ('plan', 'recommended', 'plans.advice'), ('select', 'choose', 'plans.select'),
