@@ -165,7 +165,8 @@ def flat_rows(
 
 def _cell(value):
     text = to_json(value) if isinstance(value, (dict, list)) else value
-    return text.encode('utf-8', 'replace').decode() if isinstance(text, str) else text # half a surrogate pair has no bytes
+    if not isinstance(text, str): return text
+    return text.encode('utf-8', 'replace').decode() # half a surrogate pair has no bytes
 
 def from_flat(
     rows, # from `flat_rows`, or from a table made of them
