@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ALSO', 'Metadata', 'Record', 'InstructionExample', 'PreferencePair', 'Triplet', 'Ranking', 'WrittenTime', 'read_time',
-           'ConversationTurn', 'ConversationTrajectory', 'RecordDataset', 'InstructionDataset', 'PreferenceDataset',
-           'TripletDataset', 'RankingDataset', 'TrajectoryDataset']
+           'ConversationTurn', 'ConversationTrajectory', 'flat_rows', 'from_flat', 'RecordDataset',
+           'InstructionDataset', 'PreferenceDataset', 'TripletDataset', 'RankingDataset', 'TrajectoryDataset']
 
 # %% ../nbs/00_ground/30_records.ipynb #986c6ad9
 import json
@@ -156,12 +156,32 @@ class ConversationTrajectory(Record):
     answer = property(lambda self: self.turns[-1].response)
     spans = property(lambda self: tuple(t.span_id for t in self.turns))
 
+# %% ../nbs/00_ground/30_records.ipynb #d548bec2
+def flat_rows(
+    records, # of one kind
+) -> list: # of dicts
+    "Records as rows of a table; lists and dicts are JSON text."
+    return [{name: _cell(v) for name,v in plain(r).items()} for r in records]
+
+def _cell(value):
+    text = to_json(value) if isinstance(value, (dict, list)) else value
+    if not isinstance(text, str): return text
+    return text.encode('utf-8', 'replace').decode() # half a surrogate pair has no bytes
+
+def from_flat(
+    rows, # from `flat_rows`, or from a table made of them
+    record:type, # the record class
+) -> list: # of records
+    "Rows of a table as records."
+    nested = {f.name for f in fields(record)} & {'metadata', 'turns', 'answers', 'scores'}
+    return [record(**{name: json.loads(v) if name in nested else v for name,v in row.items()}) for row in rows]
+
 # %% ../nbs/00_ground/30_records.ipynb #a5b3dd0a
 class RecordDataset(list):
     "A list of records that knows how it was counted."
     record = None # the record class; set by each subclass
 
-    def __init__(self, records=(), accounting=None, annotations=None):
+    def __init__(self, records=(), accounting:Accounting|None=None, annotations:Accounting|None=None):
         super().__init__(records)
         self.accounting, self.annotations = accounting or Accounting(len(self), len(self)), annotations
 
@@ -170,15 +190,15 @@ class RecordDataset(list):
         "What is known about the records as a whole."
         return dict(count=len(self), accounting=plain(self.accounting), annotations=plain(self.annotations))
 
-    def like(self, records, accounting=None):
+    @classmethod
+    def columns(cls) -> list:
+        "The names of the fields of a record."
+        return [f.name for f in fields(cls.record)]
+
+    def like(self, records, accounting:Accounting|None=None):
         "The same kind of dataset with other records."
         return type(self)(records, accounting, self.annotations)
 
-    def __repr__(self): return f'{type(self).__name__}({len(self)} records)'
-
-# %% ../nbs/00_ground/30_records.ipynb #3f9fbe51
-class _Disk:
-    "Saving and loading, shared by the datasets."
     def rows(self) -> list: # plain dicts, one a record
         "The records as plain dicts."
         return [plain(r) for r in self]
@@ -192,71 +212,61 @@ class _Disk:
         "Read what `save_jsonl` wrote."
         return cls(cls.record(**row) for row in read_jsonl(path))
 
-    def _flat(self):
-        whole = lambda v: v.encode('utf-8', 'replace').decode() if isinstance(v, str) else v # half a surrogate pair has no bytes
-        return [{k: whole(to_json(v) if isinstance(v, (dict, list)) else v) for k,v in row.items()} for row in self.rows()]
-
     def save_parquet(self, path) -> Path:
         "Write a Parquet file; nested columns are JSON text."
         import pyarrow as pa, pyarrow.parquet as pq
-        names, rows = [f.name for f in fields(self.record)], self._flat()
-        with atomic_file(path) as tmp: pq.write_table(pa.table({n: [r[n] for r in rows] for n in names}), tmp)
+        rows = flat_rows(self)
+        with atomic_file(path) as tmp: pq.write_table(pa.table({n: [r[n] for r in rows] for n in self.columns()}), tmp)
         return Path(path)
 
     @classmethod
     def load_parquet(cls, path):
         "Read what `save_parquet` wrote."
         import pyarrow.parquet as pq
-        nested = {f.name for f in fields(cls.record)} & {'metadata', 'turns', 'answers', 'scores'}
-        rows = pq.read_table(path).to_pylist()
-        return cls(cls.record(**{k: json.loads(v) if k in nested else v for k,v in r.items()}) for r in rows)
+        return cls(from_flat(pq.read_table(path).to_pylist(), cls.record))
 
-# %% ../nbs/00_ground/30_records.ipynb #8ebc9932
-class _Frames:
-    "Handing records to pandas and `datasets`."
     def to_pandas(self):
         "The records as a pandas frame; `metadata` stays a dict."
         import pandas as pd
-        return pd.DataFrame(self.rows(), columns=[f.name for f in fields(self.record)])
+        return pd.DataFrame(self.rows(), columns=self.columns())
 
     def to_hf(self):
         "The records as a `datasets.Dataset`; nested columns are JSON text."
         from datasets import Dataset
-        names = [f.name for f in fields(self.record)]
-        rows = self._flat()
-        return Dataset.from_dict({n: [r[n] for r in rows] for n in names})
+        rows = flat_rows(self)
+        return Dataset.from_dict({n: [r[n] for r in rows] for n in self.columns()})
 
-# %% ../nbs/00_ground/30_records.ipynb #67216a00
-class _Shown:
-    "How a dataset looks at the end of a cell."
     def _repr_html_(self):
-        names = [f.name for f in fields(self.record) if f.name!='metadata']
+        names = [n for n in self.columns() if n!='metadata']
         rows = [[getattr(r, n) for n in names] for r in self[:5]]
-        note = '; '.join(f'{a.kept:,} of {a.seen:,} {a.what} {did}' for a,did in ((self.accounting, 'kept'), (self.annotations, 'decided')) if a)
+        accounts = ((self.accounting, 'kept'), (self.annotations, 'decided'))
+        note = '; '.join(f'{a.kept:,} of {a.seen:,} {a.what} {did}' for a,did in accounts if a)
         return html_table(names, rows, f'{len(self):,} records, first {len(rows)} shown; {note}')
 
+    def __repr__(self): return f'{type(self).__name__}({len(self)} records)'
+
 # %% ../nbs/00_ground/30_records.ipynb #dedddac3
-class InstructionDataset(_Shown, _Frames, _Disk, RecordDataset):
+class InstructionDataset(RecordDataset):
     "Examples for supervised fine-tuning."
     record = InstructionExample
     examples = property(lambda self: self)
 
-class PreferenceDataset(_Shown, _Frames, _Disk, RecordDataset):
+class PreferenceDataset(RecordDataset):
     "Pairs for preference training."
     record = PreferencePair
     pairs = property(lambda self: self)
 
-class TripletDataset(_Shown, _Frames, _Disk, RecordDataset):
+class TripletDataset(RecordDataset):
     "Triplets for an embedding model."
     record = Triplet
     triplets = property(lambda self: self)
 
-class RankingDataset(_Shown, _Frames, _Disk, RecordDataset):
+class RankingDataset(RecordDataset):
     "Ranked answers for ranking training."
     record = Ranking
     rankings = property(lambda self: self)
 
-class TrajectoryDataset(_Shown, _Frames, _Disk, RecordDataset):
+class TrajectoryDataset(RecordDataset):
     "Conversations for multi-turn training."
     record = ConversationTrajectory
     trajectories = property(lambda self: self)

@@ -20,6 +20,7 @@ from ftkit.data.recombine import Candidate, asking, copied, exchange, last_ask, 
 from ftkit.data.requests import Nearest, OutputSpace, SyntheticDataRequest, output_space
 from ftkit.data.screen import CONTROL, Screen, bad_form, balance, distinct, label_confidence
 from ftkit.data.synth import SyntheticDataService, coverage
+from ftkit.data.version import load_version, save_version
 
 def shop(agent, n=30):
     from ftkit.data.examples import examples
@@ -102,6 +103,11 @@ def test_what_was_made_is_known_to_the_gate_from_then_on(fresh_home, tmp_path):
     for where in (None, store):
         with pytest.raises(FtkitError, match='3 of 3 records are synthetic and not approved as they are.*in no batch'): require_approved(liars, where)
     assert require_approved(seeds, store)==list(seeds)
+
+def test_a_stored_version_of_made_rows_is_loaded_again(tmp_path):
+    made = make(shop('routing')[0], 3)
+    stored = save_version(dict(data=dict(examples=made)), root=tmp_path)
+    assert {r.text() for r in load_version(stored.id, tmp_path).data['examples']}=={r.text() for r in made}
 
 def test_one_hundred_thousand_evaluation_rows_do_not_slow_it_down():
     seeds, _ = shop('routing')

@@ -107,6 +107,46 @@ def exported_twice(package):
         for name in exported_names(p): where[name].append(m)
     return {n: pages for n,pages in where.items() if len(pages)>1 and not n.isupper()}
 
+def names_of_classes(package, module):
+    "What may be classes of the package, by the name a module has for them: name -> 'module.Class'."
+    path, names = modules(package)[module], {}
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding='utf-8'))))
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            for alias,(m,n) in zip(node.names, named_from(package, path, node)):
+                names[alias.asname or alias.name] = f'{m}.{n}'.strip('.')
+    names |= {n.name: f'{module}.{n.name}' for n in nodes if isinstance(n, ast.ClassDef)}
+    plain = [n for n in nodes if isinstance(n, ast.Assign) and isinstance(n.value, ast.Name)]
+    same = [(n.targets[0].id, n.value.id) for n in plain if isinstance(n.targets[0], ast.Name)]
+    return names | {other: names[name] for other,name in same if name in names}
+
+def parents(package):
+    "The classes of a package, those inside functions too, and the names of the classes that each is made from."
+    names = {m: names_of_classes(package, m) for m in modules(package)}
+    def full(module, written):
+        head, _, rest = written.removeprefix(f'{package.name}.').partition('.')
+        found = '.'.join(filter(None, [names[module].get(head, head), rest]))
+        there, _, name = found.rpartition('.')
+        return names.get(there, {}).get(name, found) # another name for it, where it is from
+    made = defaultdict(set)
+    for m,path in modules(package).items():
+        classes = [n for n in ast.walk(ast.parse(path.read_text(encoding='utf-8'))) if isinstance(n, ast.ClassDef)]
+        for c in classes:
+            written = [ast.unparse(base).partition('[')[0] for base in c.bases]
+            made[f'{m}.{c.name}'] |= {full(m, w) for w in written}
+    return made
+
+def chain(name, made):
+    "A class and all classes of the package that it is made from."
+    above = [chain(p, made) for p in made[name] if p in made and p!=name]
+    return {name}.union(*above)
+
+def deep_chains(package, excepted=(), roots=()):
+    "Classes with more than two classes of the package in them; a root of errors is not counted."
+    made = parents(package)
+    deep = {name: chain(name, made)-set(roots) for name in made if not name.startswith(tuple(excepted))}
+    return sorted(f'{name} is made from {", ".join(sorted(c-{name}))}' for name,c in deep.items() if len(c)>2)
+
 def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
 
 def code_of(path): return [''.join(c['source']).strip() for c in cells(path) if c['cell_type']=='code']
@@ -152,6 +192,16 @@ def test_no_two_rooms_or_pages_have_the_same_number():
     assert len({place(m) for m in MODULES})==len(MODULES)
 
 def test_no_name_is_exported_by_two_pages(): assert exported_twice(PKG)=={}
+
+DEEPER = { # module, or the beginning of its name -> why its chains stay for a while
+    'adapters.': 'the registry is being put together from functions',
+    'data.queue.': 'the review queue is being put together from functions',
+    'data.approval.': 'the approval store is being put together from functions',
+    'telemetry.': 'the providers are being put together from functions',
+}
+ERRORS = ('core.FtkitError',) # the root of all errors, so that one `except` is enough
+
+def test_no_chain_of_our_own_classes_is_deeper_than_two(): assert deep_chains(PKG, DEEPER, ERRORS)==[]
 
 def test_every_page_is_imported_without_a_warning_of_ours():
     "An old path is for code out there; within the house it is an error."
@@ -236,6 +286,22 @@ def test_alternatives_that_know_each_other_are_seen(small):
     assert between(small('low.two', 'def late():\n    from small.high.three import three'), {'low.two'}, {'high.three'})==['low.two imports high.three']
 
 def test_a_name_of_two_pages_is_seen(small): assert exported_twice(small('low.one', '__all__ = ["three", "a"]'))==dict(three=['high.three', 'low.one'])
+
+@pytest.mark.parametrize('line, made_from', [
+    ('from ..low.two import B\nclass C(B): pass', 'low.one.A, low.two.B'),
+    ('from ..low import two as t\nclass C(t.B): pass', 'low.one.A, low.two.B'),
+    ('def late():\n    from small.low.two import B\n    class C(B): pass', 'low.one.A, low.two.B'),
+    ('import small.low.two\nclass C(small.low.two.B[int]): pass', 'low.one.A, low.two.B'),
+    ('from ..low.two import Other\nclass C(Other): pass', 'low.one.A, low.two.B'),
+    ('class D: pass\nclass E: pass\nclass C(D, E, dict): pass', 'high.three.D, high.three.E'),
+])
+def test_a_deep_chain_of_classes_is_seen(small, line, made_from):
+    package = small('high.three', line)
+    for page,more in (('one', 'class A(dict): pass'), ('two', 'from .one import A\nclass B(A): pass\nOther = B')):
+        with (package/'low'/f'{page}.py').open('a') as f: f.write(f'\n{more}\n')
+    assert deep_chains(package)==[f'high.three.C is made from {made_from}']
+    assert deep_chains(package, excepted=['high.'])==[]
+    assert deep_chains(package, roots=made_from.split(', ')[:1])==[]
 
 def test_a_module_without_a_page_is_seen(small):
     (small()/'low'/'stray.py').write_text('def a(): return 1')

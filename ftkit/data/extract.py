@@ -48,7 +48,8 @@ def extraction_markdown(
 ) -> str:
     "The accounts as tables, how far people agree, and on what they do not."
     parts = [f'**{kind}: {len(d):,}**\n\n{d.accounting._repr_markdown_()}' for kind,d in sets.items()]
-    if annotations: parts.append(f'**annotations that decided: {annotations.kept:,}**\n\n{annotations._repr_markdown_()}')
+    if annotations: parts.append(f'**annotations that decided: {annotations.kept:,}**')
+    if annotations: parts.append(annotations._repr_markdown_())
     if agreement and agreement.judged: parts.append(agreement._repr_markdown_())
     if disputes: parts.append(f'people are evenly split on {len(disputes):,}: {_some(disputes)}')
     return '\n\n'.join(parts)
