@@ -24,7 +24,7 @@ MOVED = { # module of 0.1 -> the pages its names are on
     'experiment': 'runs.experiment runs.export runs.history',
     'faults': 'runs.faults',
     'feedback': 'telemetry.feedback',
-    'hub': 'adapters.storage adapters.card adapters.inference',
+    'hub': 'adapters.store adapters.storage adapters.card adapters.inference',
     'messages': 'telemetry.messages',
     'models': 'model.load model.prompt model.windows model.score model.generate model.embed',
     'parcel': 'runs.parcel',

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 
+from .adapters.storage import split_destination
 from .core import FtkitError, plain
 from .data.verdicts import AnnotationPolicy
 from .data.version import load_version
@@ -34,6 +35,7 @@ def check_plan(
     "Refuse a plan that could not be carried out."
     place_of(plan.place.backend, plan.place.backend_provider)
     if plan.place.backend=='local': check_quantize(plan.adapter.quantize)
+    if plan.after.adapter_storage_uri: split_destination(plan.after.adapter_storage_uri)
     base = resolve_base(plan.train.base_model)
     row_limit(plan.method, plan.train, base)
     return base

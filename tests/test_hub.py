@@ -1,14 +1,15 @@
 "Adapters out and in: at the wire of a hub, on a disk that is not empty, through names, into a model."
-import os, subprocess, sys
+import json, os, shutil, subprocess, sys, tempfile
 from pathlib import Path
 import pytest
 from adapters import toy_adapter, toy_weights
 from hub_stub import Hub
 from ftkit import hub
-from ftkit.core import FtkitError
+from ftkit.core import FtkitError, check_name, file_hash
 from ftkit.model.passport import check_adapter, write_passport
-from ftkit.model.weights import AdapterRefused
+from ftkit.model.weights import AdapterRefused, inventory, tree_hash
 from ftkit.adapters.registry import AdapterRegistry
+from ftkit.adapters.store import METHODS_OF_A_STORE, STORES, open_store
 
 WHAT = dict(base_model='acme/tiny', model_type='llm', training_method='sft', agent_type='routing')
 
@@ -102,6 +103,93 @@ def test_no_network_is_one_clear_sentence(tmp_path, folder):
         for said in elsewhere(endpoint, tmp_path, f'upload_adapter({str(folder)!r}, "hf://acme/router")', f'download_adapter("hf://acme/router", {str(tmp_path/"back")!r})', offline=offline):
             assert said.startswith('REFUSED could not') and 'HF_HUB_OFFLINE' in said and '\n' not in said, said
     assert not (tmp_path/'back').exists()
+
+# ---- a store of one's own
+
+def store_of_the_page():
+    "The store that the page of the contract writes"
+    page = json.loads((Path(__file__).parent.parent/'nbs'/'80_adapters'/'05_store.ipynb').read_text())
+    source, = [''.join(c['source']) for c in page['cells'] if 'class ZipStore' in ''.join(c['source'])]
+    names = dict(os=os, shutil=shutil, tempfile=tempfile, Path=Path, FtkitError=FtkitError, check_name=check_name,
+        file_hash=file_hash, inventory=inventory, tree_hash=tree_hash)
+    exec(source, names)
+    return names['ZipStore']
+
+@pytest.fixture
+def zips(tmp_path, monkeypatch, fresh_home):
+    "The folder of a store under `zip://`"
+    (tmp_path/'zips').mkdir()
+    monkeypatch.setitem(STORES, 'zip', store_of_the_page()(tmp_path/'zips'))
+    return tmp_path/'zips'
+
+def test_a_store_of_ones_own_is_uploaded_to_resolved_and_served_from(tmp_path, folder, registry, zips):
+    uri = hub.upload_adapter(folder, 'zip://router')
+    assert uri.startswith('zip://router@') and hub.upload_adapter(folder, 'zip://router')==uri and len(list(zips.iterdir()))==1
+    assert hub.folder_hash(hub.resolve_adapter_path('zip://router'))==hub.folder_hash(hub.download_adapter(uri, tmp_path/'back'))==hub.folder_hash(folder)
+    registry.activate_adapter(registry.register_adapter('acme', 'router', None, adapter_path=folder, adapter_uri=uri, **WHAT))
+    there = AdapterRegistry(registry.url, tmp_path/'other machine')
+    record = hub.get_active_adapter_for_inference('acme', 'routing', there)
+    assert record.adapter_uri==uri and tmp_path/'other machine' in Path(record.adapter_path).parents
+    class Service(hub.AdapterAwareMixin):
+        def load_adapter(self, record): self.loaded = hub.folder_hash(record.adapter_path)
+    service = Service()
+    service.load_adapter_if_available('acme', 'routing', there)
+    assert service.loaded==hub.folder_hash(folder)
+
+def test_what_a_store_gave_once_is_kept_by_its_pinned_place(folder, zips):
+    first = hub.upload_adapter(folder, 'zip://router')
+    here = hub.resolve_adapter_path('zip://router')
+    second = hub.upload_adapter(toy_adapter(folder, seed=1), 'zip://router')
+    os.utime(zips/f'{first.removeprefix("zip://")}.zip', (1, 1))
+    assert second!=first and hub.resolve_adapter_path('zip://router')==hub.resolve_adapter_path(second)!=here
+    (zips/f'{second.removeprefix("zip://")}.zip').write_bytes(b'not read again')
+    assert hub.folder_hash(hub.resolve_adapter_path(second))==hub.folder_hash(folder) and hub.resolve_adapter_path(first)==here
+
+def test_two_stores_that_call_a_place_the_same_do_not_share_files(tmp_path, folder, zips, monkeypatch):
+    other = toy_adapter(tmp_path/'other', seed=1)
+    class Other:
+        def upload(self, folder, place, token=None): return place
+        def pinned(self, place, token=None): return place
+        def download(self, place, folder, token=None): shutil.copytree(other, folder, dirs_exist_ok=True)
+    monkeypatch.setitem(STORES, 'other', Other)
+    uri = hub.upload_adapter(folder, 'zip://router')
+    same = uri.replace('zip://', 'other://')
+    assert [hub.folder_hash(hub.resolve_adapter_path(u)) for u in (uri, same)]==[hub.folder_hash(f) for f in (folder, other)]
+
+def test_what_a_store_gives_is_checked_before_it_gets_its_name(tmp_path, folder, zips):
+    (folder/'adapter_model.bin').write_bytes(b'\x80\x02')
+    with pytest.raises(AdapterRefused, match='pickle'): hub.upload_adapter(folder, 'zip://router')
+    assert list(zips.iterdir())==[]
+    shutil.make_archive(str(zips/'router@0'), 'zip', folder)
+    for call in (lambda: hub.resolve_adapter_path('zip://router@0'), lambda: hub.download_adapter('zip://router@0', tmp_path/'here')):
+        with pytest.raises(AdapterRefused, match='pickle'): call()
+    assert not (tmp_path/'here').exists() and not list((Path(os.environ['FTKIT_HOME'])/'adapters').glob('*/*'))
+
+def test_a_store_that_breaks_the_contract_is_told_what_to_do(folder, monkeypatch):
+    class Forgetful:
+        def upload(self, folder, place, token=None): pass
+        def pinned(self, place, token=None): return place
+        def download(self, place, folder, token=None): pass
+    monkeypatch.setitem(STORES, 'mine', Forgetful)
+    with pytest.raises(FtkitError, match='returned None; let it return the place'): hub.upload_adapter(folder, 'mine://router')
+    monkeypatch.setitem(STORES, 'mine', object())
+    with pytest.raises(FtkitError, match='is no store: it lacks upload, pinned, download'): hub.upload_adapter(folder, 'mine://router')
+    monkeypatch.delitem(STORES, 'mine')
+    for call in (lambda: hub.upload_adapter(folder, 'mine://router'), lambda: hub.resolve_adapter_path('mine://router')):
+        with pytest.raises(FtkitError, match="'mine' is not one of: file, hf"): call()
+
+def test_every_store_of_the_package_keeps_the_contract():
+    for scheme in STORES:
+        for name in METHODS_OF_A_STORE: assert getattr(type(open_store(scheme)), name).__annotations__['place'] is str
+
+def test_a_plan_may_name_a_store_of_ones_own_and_is_refused_before_any_work_when_there_is_none(zips):
+    from ftkit.opening import check_plan
+    from ftkit.plans.plan import Plan
+    plan = Plan(project='p', model_type='llm', agent_type='routing', tenant_id='acme', base_model='ftkit-tiny', adapter_storage_uri='zip://router')
+    assert check_plan(plan).is_dir()
+    with pytest.raises(FtkitError, match="'s3' is not one of: file, hf, zip"): check_plan(plan.but(adapter_storage_uri='s3://bucket/router'))
+    with pytest.raises(FtkitError, match="destination 'ftkit'"): check_plan(plan.but(adapter_storage_uri='ftkit://acme/router@1'))
+    with pytest.raises(FtkitError, match='must be a URI'): plan.but(adapter_storage_uri='router')
 
 # ---- names, services
 

@@ -130,7 +130,7 @@ class After(Section):
     evaluate_after_training:bool = True # compare with the base on held-out data
     enable_registry:bool = True # register the adapter
     adapter_version:str = '1.0.0' # raised until free when taken
-    adapter_storage_uri:str|None = None # also upload to `file://` or `hf://`
+    adapter_storage_uri:str|None = None # also upload to `file://`, `hf://` or a store of your own
 
 # %% ../../nbs/40_plans/10_plan.ipynb #87106fcb
 SECTIONS = dict(source=Source, data=Data, method=Method, train=Train, adapter=Adapter, place=Location, after=After)
@@ -278,8 +278,8 @@ def contradictions(
         lines['multi_turn'] = "multi_turn: only with method='sft' or 'auto'"
     lines.update(_unusable('adapter_version', check_version, plan.after.adapter_version, 'adapter_version'))
     uri = plan.after.adapter_storage_uri
-    if uri and not uri.startswith(('file://', 'hf://')):
-        lines['adapter_storage_uri'] = 'adapter_storage_uri: must start with file:// or hf://'
+    if uri and '://' not in uri:
+        lines['adapter_storage_uri'] = 'adapter_storage_uri: must be a URI such as file:///shared/router or hf://org/name'
     return list(lines.values())
 
 def _unusable(name, check, *value):
