@@ -12,7 +12,7 @@ MOVED = { # module of 0.1 -> the pages its names are on
     'backends.training': 'jobs.training',
     'core': 'core disk display records',
     'data.approval': 'data.decisions data.approval data.gate data.queue',
-    'data.clean': 'data.near data.clean data.overlap',
+    'data.clean': 'data.near data.checks data.clean data.overlap',
     'data.extract': 'data.calls data.rules data.verdicts data.outlines data.judged data.examples data.triplets data.trajectories data.extract',
     'data.split': 'data.certificate data.split',
     'data.synth': 'data.requests data.recombine data.screen data.synth',

@@ -11,8 +11,9 @@ from ftkit.core import FtkitError
 from ftkit.records import (
     ConversationTrajectory, ConversationTurn, InstructionDataset, InstructionExample, PreferencePair,
     Triplet)
+from ftkit.data.checks import CHECKS, each, open_check
 from ftkit.data.clean import (
-    CHECKS, clean, control_tokens, each, empty, escape_control_tokens, escape_text, exact_duplicates,
+    clean, control_tokens, empty, escape_control_tokens, escape_text, exact_duplicates,
     length, length_auc, near_duplicates, no_difference, refusal, truncated)
 from ftkit.data.near import Groups, Shingler, answers, user_text, band_rows, jaccard, near_duplicate_groups, signatures
 from ftkit.data.overlap import nearest, no_overlap, not_near, overlap
@@ -294,3 +295,19 @@ def test_malformed_records_are_counted_cleaned_redacted_and_split_without_a_cras
     assert cleaned.accounting.seen==len(records) and clean(redacted, [*CHECKS, no_overlap(EXAM)])==cleaned
     s = split(records)
     assert sum(len(side['records']) for side in (s.train, s.validation, s.test, s.held))==len(records) and s.certificate.ok
+
+def test_a_check_put_into_the_table_is_run_on_every_dataset(monkeypatch):
+    monkeypatch.setitem(CHECKS, 'tea', each(lambda r: 'no tea' if 'tea' not in r.input else None))
+    cleaned = clean([_example('Sure.', 'green tea'), _example('No.', 'coffee')])
+    assert [r.input for r in cleaned]==['green tea'] and cleaned.accounting.dropped=={'no tea': 1}
+
+@pytest.mark.parametrize('entry, why', [('nowhere:look', "'nowhere:look' cannot be imported: No module named 'nowhere'; write 'module:function'"), (7, 'the check 7 cannot be imported'),
+    (each('ftkit.data.clean:gone'), "'ftkit.data.clean:gone' cannot be imported"), (lambda records: [], 'gave 0 reasons for 1 records')])
+def test_a_check_that_cannot_be_run_says_what_to_write(monkeypatch, entry, why):
+    monkeypatch.setitem(CHECKS, 'mine', entry)
+    with pytest.raises(FtkitError, match=why): clean([_example('Sure.')], ['mine'])
+
+def test_the_table_gives_the_same_as_its_functions():
+    records = [_example('x'), _example(''), _example('x'*40_000)]
+    assert open_check('length')(records)==length()(records)==[None, 'answer too short', 'answer too long']
+    assert [open_check(name).__name__ for name in CHECKS]==['empty', 'control_tokens', 'truncated', 'refusal', 'too_long_or_short', 'no_difference', 'exact_duplicates', 'near_duplicate']
