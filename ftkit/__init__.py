@@ -6,7 +6,7 @@ _pages = {
     'core': 'FtkitError Accounting',
     'records': 'InstructionExample PreferencePair Ranking Triplet ConversationTurn ConversationTrajectory InstructionDataset PreferenceDataset RankingDataset TripletDataset TrajectoryDataset',
     'telemetry.spans': 'Span Annotation',
-    'telemetry.provider': 'TelemetryProvider',
+    'telemetry.reading': 'TelemetryProvider',
     'telemetry.http': 'PhoenixProvider',
     'telemetry.files': 'FileProvider save_telemetry',
     'telemetry.phoenixdb': 'PhoenixDatabaseProvider',

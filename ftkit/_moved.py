@@ -37,7 +37,9 @@ MOVED = { # module of 0.1 -> the pages its names are on
     'select': 'plans.select',
     'shared': 'model.tree',
     'spans': 'telemetry.spans',
-    'telemetry': 'telemetry.wire telemetry.provider telemetry.http telemetry.files telemetry.providers telemetry.server telemetry.sending',
+    'telemetry': 'telemetry.wire telemetry.reading telemetry.provider telemetry.http telemetry.files telemetry.server telemetry.sending',
+    'telemetry.provider': 'telemetry.reading',
+    'telemetry.providers': 'telemetry.provider telemetry.http telemetry.files',
     'tiny': 'model.tiny',
     'track': 'runs.lines runs.run runs.metrics runs.watch runs.report',
     'train.base': 'train.lora train.log train.restore train.checkpoints train.base',
@@ -79,12 +81,13 @@ RENAMED = { # page and name of 0.1 -> name on that page
     'runs.experiment:known': 'present',
     'runs.export:pending': 'is_pending',
     'stages:describe': 'describe_result',
+    'telemetry.reading:Provider': 'TelemetryProvider',
     'telemetry.samples:review': 'sample_verdict',
     'telemetry.wire:ask': 'request',
     'train.base:watch': 'attach_callbacks',
     'train.dpo:shared_trainer': 'shared_dpo_trainer',
 }
-HERE = {'core', 'data.approval', 'data.clean', 'data.extract', 'data.split', 'data.synth', 'data.version', 'data.dspy', 'evals.judge', 'train.dpo', 'evals.compare', 'pipeline', 'telemetry', 'train.base'} # of these, the pages and rooms that are still there
+HERE = {'core', 'data.approval', 'data.clean', 'data.extract', 'data.split', 'data.synth', 'data.version', 'data.dspy', 'evals.judge', 'train.dpo', 'evals.compare', 'pipeline', 'telemetry', 'telemetry.provider', 'train.base'} # of these, the pages and rooms that are still there
 
 def find(old:str, name:str):
     "The object that a module of 0.1 had under a name, the page it is on, and its name there."

@@ -25,7 +25,7 @@ from .plans.advice import fill
 from .plans.plan import Plan, sort_fields
 from .plans.resume import read_plan, resumed
 from .runs.run import find_run, new_folder, Run
-from .telemetry.providers import describe_provider, open_provider
+from .telemetry.provider import describe_provider, open_provider
 from .train.run import check_quantize, row_limit
 
 # %% ../nbs/92_doors/10_opening.ipynb #2346f56e

@@ -23,7 +23,7 @@ from ftkit.plans.plan import OrchestrationConfig
 from ftkit.telemetry.samples import telemetry
 from ftkit.telemetry.spans import as_annotation, as_span
 from ftkit.telemetry.files import FileProvider, save_telemetry
-from ftkit.telemetry.provider import Provider
+from ftkit.telemetry.reading import TelemetryProvider
 
 def span(id, user='hi', answer='yes', kind='LLM', parent=None, agent='a', **attributes):
     said = {'llm.input_messages.0.message.role': 'user', 'llm.input_messages.0.message.content': user, 'llm.output_messages.0.message.content': answer, 'metadata': {'agent_type': agent}}
@@ -287,7 +287,7 @@ def test_a_start_time_reaches_the_provider(shop):
     assert asyncio.run(pull(p, 'shop', 'routing', start_time=cut)).counts==want.counts
     assert len(asyncio.run(PreferencePairExtractor(p).extract('shop', 'concierge', start_time=cut)))<len(asyncio.run(PreferencePairExtractor(p).extract('shop', 'concierge')))
 
-class Made(Provider):
+class Made(TelemetryProvider):
     "Long calls made on demand: every tenth of the routing agent, and of these the first twenty judged"
     def __init__(self, n): super().__init__('acme', 'shop'); self.n = n
     async def span_batches(self, project=None, start_time=None):

@@ -16,7 +16,7 @@ from ftkit.data.version import save_version
 from ftkit.telemetry.samples import telemetry
 from ftkit.telemetry.spans import renewed
 from ftkit.telemetry.files import FileProvider
-from ftkit.telemetry.http import PhoenixProvider
+from ftkit.telemetry.http import open_project, PhoenixProvider, span_pages, span_params
 from ftkit.telemetry.sending import send
 from ftkit.telemetry.server import free_port
 from ftkit.runs.lines import append_line
@@ -83,7 +83,8 @@ def learned(phoenix_server, tmp_path_factory):
 
 def raw(provider, **params):
     "Spans as Phoenix gives them, with their events"
-    async def get(): return [r async for page in provider._stored(None) for r in page]
+    async def get():
+        async with open_project(provider.wire, provider.project) as opened: return [r async for page in span_pages(opened, span_params()) for r in page]
     return asyncio.run(get())
 
 def test_every_attribute_of_the_contract_is_on_the_spans_in_phoenix(learned):

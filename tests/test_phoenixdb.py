@@ -1,7 +1,9 @@
 "One contract for all providers: Phoenix over HTTP, its SQLite and PostgreSQL databases, and files give the same."
 import asyncio, json, os, random, sqlite3, time
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,7 +15,7 @@ from ftkit.data.extract import TraceToTrajectoryConverter, TripletExtractor, pul
 from ftkit.telemetry.phoenixdb import REVISIONS, PhoenixDatabaseProvider, stored_attributes
 from ftkit.telemetry.spans import Annotation, Span, frame_spans, nest, renewed
 from ftkit.telemetry.files import FileProvider, save_telemetry
-from ftkit.telemetry.http import PhoenixProvider
+from ftkit.telemetry.http import mark_time, PhoenixProvider
 from ftkit.telemetry.sending import send
 from ftkit.telemetry.server import free_port, phoenix
 from ftkit.telemetry.wire import TelemetryError
@@ -150,24 +152,35 @@ def test_a_second_pull_reads_what_is_new_and_what_was_judged_since(phoenix_serve
     assert said[spans[30].span_id, 'mara']=='approved', 'a span comes with everything said about it'
     assert {s.span_id for b in run(all_of(since=batches[-1].mark)) for s in b.spans}<=touched, 'at most the same second again'
 
+class CountedEngine:
+    "An engine of SQLAlchemy whose connections count the rows that they give"
+    def __init__(self, engine, counted): self.engine, self.counted, self.dialect = engine, counted, engine.dialect
+    @asynccontextmanager
+    async def connect(self):
+        async with self.engine.connect() as c: yield CountedConnection(c, self.counted)
+
+class CountedConnection:
+    def __init__(self, connection, counted): self.connection, self.counted, self.dialect = connection, counted, connection.dialect
+    async def execute(self, *what):
+        rows = (await self.connection.execute(*what)).fetchall()
+        self.counted.requests += 1
+        self.counted.rows += len(rows)
+        self.counted.bytes += sum(len(str(r)) for r in rows)
+        return SimpleNamespace(fetchall=lambda: rows, scalar=lambda: rows[0][0])
+
 class Counted:
     "A provider that counts what it is sent: requests, bytes as they were on the wire, rows"
     def __init__(self, p):
         import httpx
-        self.p, self.requests, self.bytes, self.rows = p, 0, 0, 0
+        self.p, self.requests, self.bytes, self.rows, self.paths = p, 0, 0, 0, []
         if isinstance(p, PhoenixProvider): self.inner = httpx.AsyncHTTPTransport(); p.wire.transport = self
-        else: self.select = p._select; p._select = self.counting_select
-
-    async def counting_select(self, *args, **kw):
-        found = await self.select(*args, **kw)
-        self.requests += 1; self.rows += len(found); self.bytes += sum(len(str(r)) for r in found)
-        return found
+        else: p._engine = CountedEngine(p._engine, self)
 
     async def handle_async_request(self, request):
         import httpx
         answer = await self.inner.handle_async_request(request)
         body = b''.join([chunk async for chunk in answer.stream])
-        self.requests += 1; self.bytes += len(body)
+        self.requests += 1; self.bytes += len(body); self.paths.append(request.url.path)
         of_project = request.method=='GET' and '/v1/projects/' in request.url.path # not the list of projects, which every other test makes longer
         self.rows += len(httpx.Response(200, headers=answer.headers, content=body).json().get('data') or ()) if of_project else 0
         return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(body))
@@ -182,6 +195,11 @@ class Counted:
         got = run(go())
         return got, dict(zip(('requests', 'bytes', 'rows'), (b-a for a,b in zip(before, (self.requests, self.bytes, self.rows))))), sum(len(b.spans) for b in got), sum(len(b.annotations) for b in got)
 
+def server_time(p):
+    "The time that the next mark will have"
+    run(p.projects())
+    return datetime.fromisoformat(mark_time(p.wire))
+
 @pytest.fixture(scope='module')
 def aged(phoenix_server):
     "1,000 spans over a year with answers of two kilobytes, every fifth judged; and the same after 1% more, with five verdicts on old ones"
@@ -189,7 +207,7 @@ def aged(phoenix_server):
     spans, say = [old(i) for i in range(1010)], lambda s, label, who: Annotation(s.span_id, 'human_review', label=label, identifier=who)
     run(send(spans[:1000], [say(s, 'approved', 'mara') for s in spans[:1000:5]], 'aged', phoenix_server.endpoint))
     heard, phoenix, until = datetime.now(timezone.utc), PhoenixProvider('acme', 'aged', phoenix_server.endpoint), time.monotonic()+60
-    while datetime.fromisoformat(run(phoenix._server_time()))<heard+timedelta(seconds=1): # a mark leaves the clocks two seconds, and the Date of a busy server lags behind
+    while server_time(phoenix)<heard+timedelta(seconds=1): # a mark leaves the clocks two seconds, and the Date of a busy server lags behind
         assert time.monotonic()<until, 'the clock of Phoenix stands'
         time.sleep(.2)
     late = [say(spans[0], 'rejected', 'mara'), say(spans[700], 'approved', 'joel'), say(spans[950], 'approved', 'joel'), Annotation('', 'outcome', label='solved', session_id='year-100'), Annotation('', 'flow', label='good', trace_id=spans[900].trace_id)]
@@ -210,6 +228,32 @@ def test_after_one_percent_more_a_second_pull_reads_little_more_than_that(aged, 
         assert m/n<.02 and second['rows']/first['rows']<.04 and second['bytes']/first['bytes']<.03, (k, first, second)
     http, mark = sources['http'], firsts['http'][0][-1].mark
     assert {s.span_id for b in http.pull(since=mark, late_days=60)[0] for s in b.spans}==touched-{spans[i].span_id for i in (0, 700, 300, 301, 302)}, 'a limit is a limit'
+
+def test_a_pull_over_http_looks_its_project_up_once(phoenix_server):
+    spans = [numbered(60_000+i) for i in range(17)]
+    run(send(spans, [Annotation(s.span_id, 'human_review', label='approved') for s in spans], 'once', phoenix_server.endpoint))
+    http = Counted(PhoenixProvider('acme', 'once', phoenix_server.endpoint))
+    batches, cost, n, notes = http.pull(batch_size=5)
+    assert (n, notes)==(17, 17) and http.paths.count('/v1/projects')==1, http.paths
+    assert cost['requests']==1+4*4, 'the project; for each of four pages the spans, and annotations of spans, traces and sessions'
+    http.pull(since=batches[-1].mark)
+    assert http.paths.count('/v1/projects')==2, 'once a pull'
+
+def test_a_project_that_was_deleted_and_made_again_is_found(phoenix_server):
+    import httpx
+    at = phoenix_server.endpoint
+    p = PhoenixProvider('acme', 'reborn', at)
+    async def names(): return [s.span_id async for spans in p.span_batches() for s in spans]
+    async def pulled(): return [s.span_id async for b in p.pull() for s in b.spans]
+    old, others, new = [numbered(61_000)], [numbered(61_100)], [numbered(61_200), numbered(61_201)]
+    run(send(old, (), 'reborn', at))
+    assert run(names())==run(pulled())==[old[0].span_id]
+    httpx.delete(f'{at}/v1/projects/reborn').raise_for_status()
+    run(send(others, (), 'between', at)) # SQLite gives it the id that is free
+    for read in (names, pulled):
+        with pytest.raises(TelemetryError, match="no project 'reborn'"): run(read())
+    run(send(new, (), 'reborn', at))
+    assert run(names())==run(pulled())==[s.span_id for s in new]
 
 def test_a_pull_that_was_cut_goes_on_where_it_was(providers, both):
     *_, spans, notes = both

@@ -1,18 +1,23 @@
 "Providers name themselves in a plan, are opened again by that name, and keep their secrets."
-import asyncio, base64, json, sqlite3
+import asyncio, base64, json, sqlite3, sys
+from importlib import import_module
+from inspect import signature
+from types import ModuleType
 
 import httpx
 import pytest
+from test_house import PKG
 
 from ftkit.runs.export import keep_spans, send_kept, server_of
 from ftkit.telemetry.provider import Provider, TelemetryProvider
 from ftkit.core import FtkitError, to_json
+from ftkit.data.extract import extraction, pull
 from ftkit.disk import read_json, write_json
 from ftkit.telemetry.phoenixdb import PhoenixDatabaseProvider, without_password
 from ftkit.telemetry.samples import telemetry
 from ftkit.telemetry.files import FileProvider, save_telemetry
 from ftkit.telemetry.http import PhoenixProvider
-from ftkit.telemetry.providers import PROVIDERS, describe_provider, open_provider
+from ftkit.telemetry.provider import PROVIDERS, Provider, describe_provider, open_provider
 from ftkit.telemetry.wire import TelemetryError
 
 SECRET = 's3cr3t'
@@ -123,13 +128,59 @@ def test_a_class_of_ones_own_can_be_opened_again_by_a_line_in_the_table(tmp_path
     back = again(Named(tmp_path))
     assert type(back) is Named and back.path==tmp_path and back.tenant_id=='acme'
 
+def page_cells(page, *beginnings):
+    "Cells of a page that begin with these words, each once"
+    cells = [''.join(c['source']) for c in read_json(PKG.parent/'nbs'/page)['cells']]
+    found = [next(c for c in cells if c.startswith(words)) for words in beginnings]
+    return '\n\n'.join(found)
+
+@pytest.fixture
+def own_provider(monkeypatch):
+    "The provider that the contract page shows how to write, with the sample shop in its lists"
+    made = ModuleType('own_provider')
+    monkeypatch.setitem(sys.modules, 'own_provider', made)
+    before = dict(PROVIDERS)
+    made.PROVIDERS = PROVIDERS
+    exec(page_cells('10_telemetry/25_provider.ipynb', 'from dataclasses import', 'class ListProvider'), vars(made))
+    made.ListProvider.shops['shop'] = telemetry('routing', n=60)
+    yield made.ListProvider
+    PROVIDERS.clear()
+    PROVIDERS.update(before)
+
+def test_a_provider_of_ones_own_is_opened_by_the_table_and_extracted(own_provider):
+    spans, notes = own_provider.shops['shop']
+    back = again(own_provider('acme', 'shop'))
+    assert type(back) is own_provider and (back.tenant_id, back.project)==('acme', 'shop')
+    got = asyncio.run(pull(back, 'shop', 'routing'))
+    want = extraction(spans, [a for a in notes if a.target=='span'], 'routing')
+    assert got==want and len(got.sets['examples'])>20
+    async def pulled(since=None): return [b async for b in back.pull(since=since)]
+    first, = asyncio.run(pulled())
+    assert (len(first.spans), len(first.annotations))==(len(spans), len(notes)) and extraction(first.spans, first.annotations, 'routing')==extraction(spans, notes, 'routing')
+    assert asyncio.run(pulled(json.loads(to_json(first.mark))))[0].spans==[]
+
+def parameters(function): return [(p.name, p.default) for p in signature(function).parameters.values()]
+
+@pytest.mark.parametrize('cls', [PhoenixProvider, FileProvider, PhoenixDatabaseProvider])
+def test_every_provider_has_what_the_contract_names(cls):
+    asked = {name: f for name,f in vars(Provider).items() if not name.startswith('_') and callable(f)}
+    assert set(asked)=={'projects', 'span_batches', 'annotations_on', 'orphans', 'pull', 'describe'}
+    for name,f in asked.items(): assert parameters(getattr(cls, name))[:len(parameters(f))]==parameters(f), name
+
+def own_classes(cls): return [c.__name__ for c in cls.__mro__ if c.__module__.startswith('ftkit.')]
+
+def test_a_class_of_this_room_is_one_thing():
+    modules = [import_module(f'ftkit.telemetry.{p.stem}') for p in sorted((PKG/'telemetry').glob('[a-z]*.py'))]
+    classes = {c for m in modules for c in vars(m).values() if isinstance(c, type) and c.__module__==m.__name__}
+    deep = [own_classes(c) for c in classes if len(own_classes(c))>2]
+    assert len(classes)>10 and deep==[], 'write functions on plain values, and let one class call them'
+
 def test_a_plan_without_a_provider_or_with_an_unknown_one_says_what_to_pass():
     assert describe_provider(None) is None
     with pytest.raises(TelemetryError, match='pass telemetry_provider='): open_provider(None, 'acme', 'shop')
     with pytest.raises(FtkitError, match="kind of provider 'os' is not one of: phoenix, file, database"): open_provider(dict(kind='os', name='os:system'), 'acme', 'shop')
 
 def test_every_provider_of_the_package_is_in_the_table():
-    from importlib import import_module
     for where in PROVIDERS.values():
         module, _, name = where.partition(':')
         assert callable(getattr(import_module(module), name))

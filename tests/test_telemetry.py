@@ -78,7 +78,7 @@ class Stub(BaseHTTPRequestHandler):
 
     def body(self, fault):
         url = urlsplit(self.path); q = parse_qs(url.query)
-        if url.path=='/v1/projects': return dict(data=[dict(name='shop', id='UHJv'), dict(name='lab', id='TGFi')], next_cursor=None)
+        if url.path=='/v1/projects': return dict(data=[dict(name=name, id=i) for name,i in self.server.ids.items()], next_cursor=None)
         if url.path=='/graphql': return dict(data=dict(node=dict(spans=dict(pageInfo=dict(hasNextPage=False, endCursor=None), edges=[dict(node=dict(id=row_id(n+1), spanId=s.span_id, spanAnnotations=[dict(updatedAt='2026-02-01T00:00:00+00:00')])) for n,s in enumerate(SPANS)]))))
         rows = [rest_span(n, s) for n,s in enumerate(SPANS)] if url.path.endswith('/spans') else [rest_note(a) for a in NOTES if a.span_id in q.get('span_ids', [])]
         start, limit = int(base64.b64decode(q['cursor'][0])[5:])-1 if 'cursor' in q else 0, int(q['limit'][0])
@@ -94,6 +94,7 @@ def stub(script=lambda n: None, longest=10**6):
         def handle_error(self, *_): pass
     server = Server(('127.0.0.1', 0), Stub)
     server.script, server.longest, server.lock, server.log, server.flying, server.most = script, longest, threading.Lock(), [], 0, 0
+    server.ids = dict(shop='UHJv', lab='TGFi')
     threading.Thread(target=server.serve_forever, args=(.02,), daemon=True).start()
     try: yield server, f'http://127.0.0.1:{server.server_port}'
     finally: server.shutdown(); server.server_close()
@@ -148,7 +149,7 @@ def test_the_dataset_is_the_same_through_faults(fault):
 def test_after_a_lasting_fault_the_mark_leads_to_the_dataset_of_a_clean_run(fault):
     with stub() as (server, url):
         want = dataset(url)
-        server.script = lambda n: fault if n>=done+19 else None # three pages and what was said about them
+        server.script = lambda n: fault if n>=done+10 else None # the project, three pages and what was said about them
         done = len(server.log)
         part, problem = run(batches(provider(url)))
         assert problem and 0<len(part)<7 and sum(len(b.spans) for b in part)<len(SPANS)
@@ -158,6 +159,31 @@ def test_after_a_lasting_fault_the_mark_leads_to_the_dataset_of_a_clean_run(faul
     spans, notes = ([x for b in part+rest for x in getattr(b, k)] for k in ('spans', 'annotations'))
     once = {s.span_id: s for s in spans}
     assert content_hash(extraction(once.values(), notes).sets)==want
+
+@pytest.mark.parametrize('at', [11, 12])
+def test_a_project_that_goes_while_annotations_are_read_ends_the_pull(at):
+    with stub() as (server, url):
+        want = dataset(url)
+        done = len(server.log)
+        server.script = lambda n: 404 if n>=done+at else None # the project and three pages are there, and of the fourth a part
+        part, problem = run(batches(provider(url)))
+        assert problem and [len(b.annotations) for b in part]==[40]*3, 'no page without its annotations'
+        server.script = lambda n: None
+        rest, _ = run(batches(provider(url), part[-1].mark))
+    spans, notes = ([x for b in part+rest for x in getattr(b, k)] for k in ('spans', 'annotations'))
+    assert content_hash(extraction(spans, notes).sets)==want
+
+def test_an_answer_that_no_id_is_known_is_no_error():
+    with stub(lambda n: 404 if n==1 else None) as (server, url): assert len(run(provider(url).annotations.get_annotations(SPANS[:3])))==0
+    assert [urlsplit(p).path for p in server.log]==['/v1/projects', '/v1/projects/UHJv/span_annotations', '/v1/projects'], 'the project is looked up again'
+
+def test_a_project_of_another_id_while_it_is_read_is_an_error():
+    def made_again(n):
+        if n==2: server.ids = dict(shop='SGFs', lab='TGFi')
+        return 404 if n==2 else None
+    with stub(made_again) as (server, url), pytest.raises(TelemetryError, match='deleted and made again while it was read'): run(batches_of(provider(url)))
+
+async def batches_of(p): return [b async for b in p.pull(batch_size=20)]
 
 @pytest.mark.parametrize('seed', range(40))
 def test_bursts_of_faults_change_nothing(clean, seed):

@@ -22,7 +22,7 @@ from .verdicts import AnnotationPolicy
 from ..disk import read_json, write_json
 from ..display import clip, picture
 from ..records import InstructionDataset, PreferenceDataset, RankingDataset, TrajectoryDataset, TripletDataset
-from ..telemetry.provider import judged_ids
+from ..telemetry.reading import judged_ids
 
 # %% ../../nbs/20_data/22_extract.ipynb #39d3de5a
 KINDS = dict(examples=InstructionDataset, pairs=PreferenceDataset, rankings=RankingDataset, triplets=TripletDataset, trajectories=TrajectoryDataset)

@@ -4,8 +4,10 @@
 
 # %% auto #0
 __all__ = ['REVISIONS', 'SECRET', 'lenient', 'plain_names', 'IN_PROJECT', 'SPANS', 'SAID', 'NOTES', 'SPAN_NAMES', 'NAMES',
-           'AMONG', 'LATE', 'postgres_url', 'without_password', 'open_database', 'stored_attributes', 'schema_revision',
-           'PhoenixDatabaseProvider', 'open_phoenix_database']
+           'AMONG', 'LATE', 'TO_THE_SECOND', 'postgres_url', 'without_password', 'open_database', 'stored_attributes',
+           'stored_spans', 'stored_annotation', 'schema_revision', 'open_connection', 'select_rows', 'project_rows',
+           'project_row', 'stored_time', 'row_batches', 'names_of', 'annotations_on_rows', 'rows_batch', 'still_valid',
+           'mark_moment', 'late_batches', 'pull_rows', 'PhoenixDatabaseProvider', 'open_phoenix_database']
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #266dc899
 import asyncio, base64, json, orjson, re
@@ -15,13 +17,16 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from ..core import as_time, collector_waits, FtkitError, variable
-from .provider import Batch, check_kinds, check_window, judged_ids, Provider, start_mark
+from .reading import Batch, check_kinds, check_window, judged_ids, of_kinds, start_mark, TelemetryProvider
 from .spans import Annotation, nest, Span
 from .wire import no_project, TelemetryError, without_login
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #dc8b7cda
-REVISIONS = ('0df286449799', '01a8342c9cdf', 'ab513d89518b', 'd0690a79ea51', '699f655af132', '58228d933c91', 'e76cbd66ffc3', 'deb2c81c0bb2', '02463bd83119', '3f53d82a1b7e', 'a1b2c3d4e5f6',
-    'f1a6b2f0c9d5', '9c5c1f6bd0d2', 'aba52fffe1a1', '575aa27302ee', '0ff41b5b118f', 'd4e5f6a7b8c9', 'eaf1907ae453', '132d988c5bef', 'c9d0e1f2a3b4', 'e767d3c57f32', '4aad9107d196')
+REVISIONS = (
+    '0df286449799', '01a8342c9cdf', 'ab513d89518b', 'd0690a79ea51', '699f655af132', '58228d933c91', 'e76cbd66ffc3',
+    'deb2c81c0bb2', '02463bd83119', '3f53d82a1b7e', 'a1b2c3d4e5f6', 'f1a6b2f0c9d5', '9c5c1f6bd0d2', 'aba52fffe1a1',
+    '575aa27302ee', '0ff41b5b118f', 'd4e5f6a7b8c9', 'eaf1907ae453', '132d988c5bef', 'c9d0e1f2a3b4', 'e767d3c57f32',
+    '4aad9107d196')
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #847dcec0
 SECRET = 'pass|secret|token|key' # in names of options of an address
@@ -33,7 +38,9 @@ def postgres_url(
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
     try: return make_url(str(url).replace('postgres://', 'postgresql://', 1)).set(drivername='postgresql')
-    except (ArgumentError, ValueError): raise FtkitError(f'{without_login(str(url))!r} is not a database address; give one like postgresql://user:password@host:5432/name') from None
+    except (ArgumentError, ValueError):
+        raise FtkitError(f'{without_login(str(url))!r} is not a database address; '
+            'give one like postgresql://user:password@host:5432/name') from None
 
 def without_password(
     url, # of a PostgreSQL database
@@ -42,7 +49,8 @@ def without_password(
     parsed = postgres_url(url)
     options = {name: value for name,value in parsed.query.items() if not re.search(SECRET, name, re.I)}
     if not parsed.password and len(options)==len(parsed.query): return parsed.render_as_string()
-    return parsed.set(query=options, username=parsed.username or '', password='hidden').render_as_string(hide_password=True)
+    hidden = parsed.set(query=options, username=parsed.username or '', password='hidden')
+    return hidden.render_as_string(hide_password=True)
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #ae129c54
 def _sqlite_file(url):
@@ -50,22 +58,30 @@ def _sqlite_file(url):
     path = Path(text.split(':///', 1)[1] if text.startswith('sqlite') else text).expanduser()
     path = path/'phoenix.db' if path.is_dir() else path
     if path.is_file(): return path.resolve()
-    raise TelemetryError(f'there is no database at {path}; give Phoenix\'s working folder, its phoenix.db, or postgresql://user:password@host/name')
+    raise TelemetryError(f"there is no database at {path}; give Phoenix's working folder, its phoenix.db, "
+        'or postgresql://user:password@host/name')
 
 def open_database(
     url, # sqlite:///..., a path, or postgresql://...
 ): # an async SQLAlchemy engine, and the address without its password
     "Open Phoenix's database for reading only."
+    if str(url).startswith('postgres'): return _postgres_engine(url), without_password(url)
+    path = _sqlite_file(url)
+    return _sqlite_engine(path), str(path)
+
+def _sqlite_engine(path):
     from urllib.parse import quote
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool
-    if not str(url).startswith('postgres'):
-        path = _sqlite_file(url)
-        return create_async_engine(f'sqlite+aiosqlite:///file:{quote(str(path))}?mode=ro&uri=true', poolclass=NullPool), str(path)
-    parsed = postgres_url(url)
-    try: engine = create_async_engine(parsed.set(drivername='postgresql+asyncpg'), poolclass=NullPool, connect_args=dict(server_settings=dict(default_transaction_read_only='on'), timeout=10))
+    return create_async_engine(f'sqlite+aiosqlite:///file:{quote(str(path))}?mode=ro&uri=true', poolclass=NullPool)
+
+def _postgres_engine(url):
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from sqlalchemy.pool import NullPool
+    address = postgres_url(url).set(drivername='postgresql+asyncpg')
+    options = dict(server_settings=dict(default_transaction_read_only='on'), timeout=10)
+    try: return create_async_engine(address, poolclass=NullPool, connect_args=options)
     except ImportError as e: raise FtkitError('reading PostgreSQL needs `pip install "ftkit[postgres]"`') from e
-    return engine, without_password(url)
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #6a119ee3
 class _Odd(Exception): "Attributes that need `nest`."
@@ -73,8 +89,10 @@ lenient = json.JSONDecoder(parse_constant=lambda name: None).decode # NaN is no 
 plain_names = {} # the keys of a dict, where `nest` would take none apart -> those that may hold JSON as text
 
 def _texts(names):
-    if all(k and '.' not in k and not k[0].isdecimal() and k==k.strip() for k in names): return tuple(k for k in names if k.endswith(('metadata', 'variables', 'parameters')))
-    raise _Odd
+    if not all(_is_plain(k) for k in names): raise _Odd
+    return tuple(k for k in names if k.endswith(('metadata', 'variables', 'parameters')))
+
+def _is_plain(name): return name and '.' not in name and not name[0].isdecimal() and name==name.strip()
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #53439409
 def _usual(value):
@@ -115,43 +133,66 @@ def stored_attributes(
 def _utc(value): # SQLite keeps UTC as text
     return datetime.fromisoformat(value+'+00:00') if isinstance(value, str) else as_time(value)
 
-def _spans(rows):
+def stored_spans(
+    rows, # of the query `SPANS`
+) -> list[Span]:
+    "Spans from their rows."
     with collector_waits(): return [_span(r) for r in rows]
 
 def _span(row):
     _, _, span_id, trace_id, parent_id, name, kind, start, end, status, message, attributes = row
     a = stored_attributes(attributes)
     own = a.pop('openinference', None)
-    if isinstance(own, dict): kind = (own.get('span') or {}).get('kind') or kind if isinstance(own.get('span'), dict) else kind
-    return Span(span_id, trace_id, parent_id or None, name, str(kind).upper(), _utc(start), _utc(end), status, a, message or '')
+    if isinstance(own, dict) and isinstance(own.get('span'), dict): kind = own['span'].get('kind') or kind
+    times = _utc(start), _utc(end)
+    return Span(span_id, trace_id, parent_id or None, name, str(kind).upper(), *times, status, a, message or '')
 
-def _note(target, on, row):
+# %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #eb2fed4c
+def stored_annotation(
+    target:str, # span, document, trace or session
+    on:str, # what it judges, by its own id
+    row, # of a query of `NOTES`
+) -> Annotation:
+    "An annotation from its row."
     _, position, name, kind, label, score, explanation, identifier, user, created, updated, metadata = row
-    user = base64.b64encode(f'User:{user}'.encode()).decode() if user else None # as the HTTP interface names users
-    return Annotation(on if target in ('span', 'document') else '', name, kind, label, score, explanation, identifier, user, _utc(created), _utc(updated), stored_attributes(metadata) if metadata!='{}' else {},
-        position, on if target=='trace' else None, on if target=='session' else None)
+    user_id = base64.b64encode(f'User:{user}'.encode()).decode() if user else None
+    more = stored_attributes(metadata) if metadata!='{}' else {}
+    return Annotation(on if target in ('span', 'document') else '', name, kind, label, score, explanation, identifier,
+        user_id, _utc(created), _utc(updated), more, position,
+        on if target=='trace' else None, on if target=='session' else None)
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #7e850493
 IN_PROJECT = 'FROM spans s JOIN traces t ON t.id = s.trace_rowid WHERE +t.project_rowid = :project AND '
-SPANS = f'''SELECT s.id, s.trace_rowid, s.span_id, t.trace_id, s.parent_id, s.name, s.span_kind, s.start_time, s.end_time, s.status_code, s.status_message, s.attributes {IN_PROJECT}'''
+SPANS = f'''SELECT s.id, s.trace_rowid, s.span_id, t.trace_id, s.parent_id, s.name, s.span_kind,
+s.start_time, s.end_time, s.status_code, s.status_message, s.attributes {IN_PROJECT}'''
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #f45417a5
-SAID = 'a.name, a.annotator_kind, a.label, a.score, a.explanation, a.identifier, a.user_id, a.created_at, a.updated_at, a.metadata'
-NOTES = {
-    'span': f'SELECT a.span_rowid, NULL, {SAID} FROM span_annotations a WHERE a.span_rowid',
-    'document': f'SELECT a.span_rowid, a.document_position, {SAID} FROM document_annotations a WHERE a.span_rowid',
-    'trace': f'SELECT a.trace_rowid, NULL, {SAID} FROM trace_annotations a WHERE a.trace_rowid',
-    'session': f'SELECT a.project_session_id, NULL, {SAID} FROM project_session_annotations a WHERE a.project_session_id'}
+SAID = ('a.name, a.annotator_kind, a.label, a.score, a.explanation, a.identifier, a.user_id, '
+    'a.created_at, a.updated_at, a.metadata')
+NOTES = dict(
+    span=f'SELECT a.span_rowid, NULL, {SAID} FROM span_annotations a WHERE a.span_rowid',
+    document=f'SELECT a.span_rowid, a.document_position, {SAID} FROM document_annotations a WHERE a.span_rowid',
+    trace=f'SELECT a.trace_rowid, NULL, {SAID} FROM trace_annotations a WHERE a.trace_rowid',
+    session=f'''SELECT a.project_session_id, NULL, {SAID} FROM project_session_annotations a
+        WHERE a.project_session_id''')
 SPAN_NAMES = f'SELECT s.id, s.span_id {IN_PROJECT}s.span_id'
-NAMES = dict(span=SPAN_NAMES, document=SPAN_NAMES, trace='SELECT id, trace_id FROM traces WHERE +project_rowid = :project AND trace_id',
+NAMES = dict(
+    span=SPAN_NAMES,
+    document=SPAN_NAMES,
+    trace='SELECT id, trace_id FROM traces WHERE +project_rowid = :project AND trace_id',
     session='SELECT id, session_id FROM project_sessions WHERE +project_id = :project AND session_id')
-AMONG = dict(sqlite='IN (SELECT value FROM json_each(:ids))', postgresql='= ANY(:ids)') # one parameter for any number of ids
+AMONG = dict( # one parameter for any number of ids
+    sqlite='IN (SELECT value FROM json_each(:ids))',
+    postgresql='= ANY(:ids)')
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #16624cae
 LATE = f'''SELECT DISTINCT s.id {IN_PROJECT}s.id <= :upto AND s.id IN (
-SELECT span_rowid FROM span_annotations WHERE updated_at >= :since UNION SELECT span_rowid FROM document_annotations WHERE updated_at >= :since
-UNION SELECT id FROM spans WHERE trace_rowid IN (SELECT trace_rowid FROM trace_annotations WHERE updated_at >= :since
-UNION SELECT id FROM traces WHERE project_session_rowid IN (SELECT project_session_id FROM project_session_annotations WHERE updated_at >= :since))) ORDER BY s.id'''
+SELECT span_rowid FROM span_annotations WHERE updated_at >= :since
+UNION SELECT span_rowid FROM document_annotations WHERE updated_at >= :since
+UNION SELECT id FROM spans WHERE trace_rowid IN (
+SELECT trace_rowid FROM trace_annotations WHERE updated_at >= :since
+UNION SELECT id FROM traces WHERE project_session_rowid IN (
+SELECT project_session_id FROM project_session_annotations WHERE updated_at >= :since))) ORDER BY s.id'''
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #b2660f2b
 async def schema_revision(
@@ -166,128 +207,241 @@ async def schema_revision(
         if 'alembic_version' not in str(e.orig): raise
         raise TelemetryError(f"the database {shown} is not Phoenix's: it has no table alembic_version") from None
     if found in REVISIONS: return found
-    raise TelemetryError(f'the database {shown} has schema revision {found}, and this version of ftkit knows {REVISIONS[0]} to {REVISIONS[-1]}; read it over HTTP with PhoenixProvider, or update ftkit')
+    raise TelemetryError(f'the database {shown} has schema revision {found}, and this version of ftkit knows '
+        f'{REVISIONS[0]} to {REVISIONS[-1]}; read it over HTTP with PhoenixProvider, or update ftkit')
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #6af0582d
-class _Tables:
-    "What is asked of the database."
-    @asynccontextmanager
-    async def _connected(self): # a connection to a database of a known schema
-        from sqlalchemy.exc import DBAPIError
-        try:
-            async with self._engine.connect() as c:
-                self._known = self._known or await schema_revision(c, self.shown)
-                yield c
-        except Exception as e:
-            if not isinstance(e, (DBAPIError, OSError, asyncio.TimeoutError)) and not type(e).__module__.startswith('asyncpg'): raise
-            raise TelemetryError(f'the database {self.shown} cannot be read: {str(getattr(e, "orig", e)).strip() or type(e).__name__}') from e
+@asynccontextmanager
+async def open_connection(
+    engine, # from `open_database`
+    shown:str, # which database, for messages
+): # an async SQLAlchemy connection
+    "A connection to Phoenix's database as long as the block lasts."
+    from sqlalchemy.exc import DBAPIError
+    try:
+        async with engine.connect() as connection: yield connection
+    except Exception as e:
+        known = isinstance(e, (DBAPIError, OSError, asyncio.TimeoutError))
+        of_database = known or type(e).__module__.startswith('asyncpg')
+        if not of_database: raise
+        reason = str(getattr(e, 'orig', e)).strip() or type(e).__name__
+        raise TelemetryError(f'the database {shown} cannot be read: {reason}') from e
 
-    @asynccontextmanager
-    async def _in(self, project): # a connection, and the project's row id
-        async with self._connected() as c:
-            ids, name = dict(map(tuple, await self._select(c, 'SELECT name, id FROM projects'))), project or self.project
-            if name not in ids: raise no_project(name, ids, f'the database {self.shown}')
-            yield c, ids[name]
+# %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #6f8ede66
+async def select_rows(
+    connection, # from `open_connection`
+    sql:str, # with `IN :ids` where ids are asked for
+    **given, # values of the parameters
+) -> list: # of rows
+    "The rows of a query."
+    from sqlalchemy import text
+    dialect = connection.dialect.name
+    if dialect=='sqlite' and 'ids' in given: given['ids'] = json.dumps(given['ids'])
+    found = await connection.execute(text(sql.replace('IN :ids', AMONG[dialect])), given)
+    return found.fetchall()
 
-    async def _select(self, c, sql, **given): # rows
-        from sqlalchemy import text
-        if self._engine.dialect.name=='sqlite' and 'ids' in given: given['ids'] = json.dumps(given['ids'])
-        return (await c.execute(text(sql.replace('IN :ids', AMONG[self._engine.dialect.name])), given)).fetchall()
+# %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #5f832efb
+async def project_rows(
+    connection, # from `open_connection`
+) -> dict: # name -> row id
+    "The projects of a database."
+    return dict(map(tuple, await select_rows(connection, 'SELECT name, id FROM projects')))
 
-    def _time(self, t, form='%Y-%m-%d %H:%M:%S.%f'): # SQLite compares times as text, and writes some without a fraction
-        return t if self._engine.dialect.name=='postgresql' else t.astimezone(timezone.utc).strftime(form)
+async def project_row(
+    connection, # from `open_connection`
+    project:str, # its name
+    shown:str, # which database, for messages
+) -> int: # its row id
+    "A project's row; an unknown one is answered with those there are."
+    rows = await project_rows(connection)
+    if project in rows: return rows[project]
+    raise no_project(project, rows, f'the database {shown}')
+
+# %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #1dc4f04d
+TO_THE_SECOND = '%Y-%m-%d %H:%M:%S' # how SQLite writes the times of annotations
+
+def stored_time(
+    t:datetime, # in any zone
+    dialect:str, # of the database
+    form:str='%Y-%m-%d %H:%M:%S.%f', # how SQLite writes it
+) -> datetime|str: # as the database compares it
+    "A time to compare with times in the database."
+    return t if dialect=='postgresql' else t.astimezone(timezone.utc).strftime(form)
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #0efa3d3b
-class _Rows:
-    "Batches of spans, by row id."
-    async def _stored(self, c, pid, start=None, end=None, batch_size=1000, after=0): # lists of rows
-        where = 's.id > :after'+(' AND s.start_time >= :start' if start else '')+(' AND s.start_time < :end' if end else '')
-        given = {k: self._time(v) for k,v in dict(start=start, end=end).items() if v}
-        while rows := await self._select(c, f'{SPANS}{where} ORDER BY s.id LIMIT :n', project=pid, after=after, n=batch_size, **given):
-            after = rows[-1][0]
-            yield rows
+async def row_batches(
+    connection, # from `open_connection`
+    project:int, # row id of the project
+    start:datetime|None=None, # from here
+    end:datetime|None=None, # up to but not including here
+    batch_size:int=1000, # rows a batch
+    after:int=0, # row id of the last span that was read
+) -> AsyncIterator[list]: # of rows of `SPANS`
+    "Spans of a project in the order of their row ids."
+    where = ['s.id > :after', *(['s.start_time >= :start'] if start else ()), *(['s.start_time < :end'] if end else ())]
+    query = f'{SPANS}{" AND ".join(where)} ORDER BY s.id LIMIT :n'
+    window = {k: stored_time(t, connection.dialect.name) for k,t in dict(start=start, end=end).items() if t}
+    while rows := await select_rows(connection, query, project=project, after=after, n=batch_size, **window):
+        after = rows[-1].id
+        yield rows
 
-    async def _names(self, c, pid, target, ids): # row id -> id, for those of these ids that are there
-        return dict(map(tuple, await self._select(c, f'{NAMES[target]} IN :ids', project=pid, ids=ids)))
+# %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #475a6d72
+async def names_of(
+    connection, # from `open_connection`
+    project:int, # row id of the project
+    target:str, # span, document, trace or session
+    ids:list[str], # of what was judged
+) -> dict: # row id -> id, for those that are there
+    "The rows behind ids."
+    return dict(map(tuple, await select_rows(connection, f'{NAMES[target]} IN :ids', project=project, ids=ids)))
 
-    async def _notes(self, c, target, names): # annotations of these rows
-        return [_note(target, names[r[0]], r) for r in await self._select(c, f'{NOTES[target]} IN :ids ORDER BY a.id', ids=list(names))] if names else []
+async def annotations_on_rows(
+    connection, # from `open_connection`
+    target:str, # span, document, trace or session
+    names:dict, # row id -> id, of what was judged
+) -> list[Annotation]:
+    "Annotations of these rows, in the order they were made."
+    if not names: return []
+    rows = await select_rows(connection, f'{NOTES[target]} IN :ids ORDER BY a.id', ids=list(names))
+    return [stored_annotation(target, names[r[0]], r) for r in rows]
 
-    async def _batch(self, c, pid, rows, mark): # with everything said about them
-        with collector_waits():
-            spans, own = _spans(rows), {r.id: r.span_id for r in rows}
-            names = dict(span=own, document=own, trace={r.trace_rowid: r.trace_id for r in rows}, session=await self._names(c, pid, 'session', judged_ids(spans, 'session')))
-            return Batch(spans, [a for target in NOTES for a in await self._notes(c, target, names[target])], mark)
+# %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #63eaffd5
+async def rows_batch(
+    connection, # from `open_connection`
+    project:int, # row id of the project
+    rows:list, # of `SPANS`
+    mark:dict, # where to go on
+) -> Batch:
+    "Spans with everything that was said about them."
+    with collector_waits():
+        spans = stored_spans(rows)
+        own = {r.id: r.span_id for r in rows}
+        traces = {r.trace_rowid: r.trace_id for r in rows}
+        sessions = await names_of(connection, project, 'session', judged_ids(spans, 'session'))
+        notes = []
+        for target,names in dict(span=own, document=own, trace=traces, session=sessions).items():
+            notes += await annotations_on_rows(connection, target, names)
+        return Batch(spans, notes, mark)
+
+# %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #6b277ad7
+async def still_valid(
+    connection, # from `open_connection`
+    mark:dict, # of an earlier pull
+) -> dict: # the same, or one that begins from the start
+    "Look whether the last span of a mark is still where it was."
+    if not mark['span']: return mark
+    rows = await select_rows(connection, 'SELECT span_id FROM spans WHERE id = :id', id=mark['span'])
+    there = rows and rows[0].span_id==mark['last']
+    return mark if there else {**mark, 'span': 0, 'judged': None}
+
+# %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #31f6987e
+async def mark_moment(
+    connection, # from `open_connection`
+    clock=None, # gives the time; the database's own clock when `None`
+) -> str: # ISO text
+    "From when on a next pull has to look for verdicts."
+    time = clock() if clock else _utc((await select_rows(connection, 'SELECT CURRENT_TIMESTAMP'))[0][0])
+    return (time-timedelta(seconds=10 if connection.dialect.name=='postgresql' else 2)).isoformat()
+
+async def late_batches(
+    connection, # from `open_connection`
+    project:int, # row id of the project
+    mark:dict, # of an earlier pull
+    batch_size:int=1000, # spans a batch
+) -> AsyncIterator[Batch]:
+    "Spans up to the mark that were judged since."
+    since = stored_time(as_time(mark['judged']), connection.dialect.name, TO_THE_SECOND)
+    ids = [i for i, in await select_rows(connection, LATE, project=project, upto=mark['span'], since=since)]
+    for i in range(0, len(ids), batch_size):
+        some = ids[i:i+batch_size]
+        rows = await select_rows(connection, f'{SPANS}s.id IN :ids ORDER BY s.id', project=project, ids=some)
+        yield await rows_batch(connection, project, rows, mark)
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #e70aad9b
-class _Pulled:
-    "Pulling from the database."
-    async def _begin(self, c, mark): # the time, and the mark if its rows are still there
-        time = self.clock() if self.clock else _utc((await self._select(c, 'SELECT CURRENT_TIMESTAMP'))[0][0])
-        at = await self._select(c, 'SELECT span_id FROM spans WHERE id = :id', id=mark['span'])
-        if mark['span'] and (not at or at[0][0]!=mark['last']): mark = {**mark, 'span': 0, 'judged': None}
-        return (time-timedelta(seconds=10 if self._engine.dialect.name=='postgresql' else 2)).isoformat(), mark
-
-    async def _late(self, c, pid, mark, batch_size): # batches of spans that were judged since
-        ids = [i for i, in await self._select(c, LATE, project=pid, upto=mark['span'], since=self._time(as_time(mark['judged']), '%Y-%m-%d %H:%M:%S'))]
-        for i in range(0, len(ids), batch_size):
-            yield await self._batch(c, pid, await self._select(c, f'{SPANS}s.id IN :ids ORDER BY s.id', project=pid, ids=ids[i:i+batch_size]), mark)
-
-    async def pull(self, project=None, since=None, batch_size=1000) -> AsyncIterator[Batch]:
-        "Spans stored since the mark, and all older ones that were judged since."
-        mark = start_mark(since, 'database', project or self.project)
-        async with self._in(project) as (c, pid):
-            begun, mark = await self._begin(c, mark)
-            if mark['judged']:
-                async for batch in self._late(c, pid, mark, batch_size): yield batch
-            async for rows in self._stored(c, pid, batch_size=batch_size, after=mark['span']):
-                mark = {**mark, 'span': rows[-1].id, 'last': rows[-1].span_id, 'judged': begun}
-                yield await self._batch(c, pid, rows, mark)
-        yield Batch([], [], {**mark, 'judged': begun})
+async def pull_rows(
+    connection, # from `open_connection`
+    project:int, # row id of the project
+    mark:dict, # from `start_mark`
+    batch_size:int=1000, # spans a batch
+    clock=None, # for `mark_moment`
+) -> AsyncIterator[Batch]:
+    "What was judged since the mark, what was stored since, and an empty batch with the last mark."
+    begun = await mark_moment(connection, clock)
+    mark = await still_valid(connection, mark)
+    if mark['judged']:
+        async for batch in late_batches(connection, project, mark, batch_size): yield batch
+    async for rows in row_batches(connection, project, batch_size=batch_size, after=mark['span']):
+        mark = {**mark, 'span': rows[-1].id, 'last': rows[-1].span_id, 'judged': begun}
+        yield await rows_batch(connection, project, rows, mark)
+    yield Batch([], [], {**mark, 'judged': begun})
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #8c5c1148
-class PhoenixDatabaseProvider(_Pulled, _Rows, _Tables, Provider):
+class PhoenixDatabaseProvider(TelemetryProvider):
     "Telemetry from Phoenix's SQLite or PostgreSQL database."
     def __init__(
         self,
-        url, # sqlite:///.../phoenix.db, a path, or postgresql://user:password@host/name
+        url:str|Path, # sqlite:///.../phoenix.db, a path, or postgresql://user:password@host/name
         tenant_id:str='default', # whose telemetry this is
         project:str='default', # the Phoenix project
         clock=None, # gives the time; the database's own clock when `None`
     ):
         super().__init__(tenant_id, project)
-        self.clock, self._known, (self._engine, self.shown) = clock, None, open_database(url)
+        self.clock = clock
+        self._engine, self.shown = open_database(url)
+        self._known = None # the schema's revision, once it was looked at
 
     def describe(self) -> dict:
         "What `open_provider` needs to read the same database."
         sqlite = self._engine.dialect.name=='sqlite'
         return dict(kind='database', url=f'sqlite:///{self.shown}' if sqlite else self.shown)
 
+    @asynccontextmanager
+    async def _connected(self): # a connection to a database of a known schema
+        async with open_connection(self._engine, self.shown) as c:
+            self._known = self._known or await schema_revision(c, self.shown)
+            yield c
+
+    @asynccontextmanager
+    async def _project(self, project): # a connection, and the project's row id
+        async with self._connected() as c: yield c, await project_row(c, project or self.project, self.shown)
+
     async def projects(self) -> list:
         "Names of the projects in this database."
-        async with self._connected() as c: return sorted(n for n, in await self._select(c, 'SELECT name FROM projects'))
+        async with self._connected() as c: return sorted(await project_rows(c))
 
-    async def span_batches(self, project=None, start_time=None, end_time=None, span_kinds=None, batch_size=1000) -> AsyncIterator[list]:
+    async def span_batches(self, project=None, start_time=None, end_time=None, span_kinds=None,
+            batch_size=1000) -> AsyncIterator[list]:
         "Lists of `Span`, in the order they were stored."
-        (start, end), kinds = check_window(start_time, end_time), check_kinds(span_kinds)
-        async with self._in(project) as (c, pid):
-            async for rows in self._stored(c, pid, start, end, batch_size): yield [s for s in _spans(rows) if not kinds or s.kind in kinds]
+        window = check_window(start_time, end_time)
+        kinds = check_kinds(span_kinds)
+        async with self._project(project) as (c, row):
+            async for rows in row_batches(c, row, *window, batch_size): yield of_kinds(stored_spans(rows), kinds)
 
     async def annotations_on(self, target, ids, project=None) -> list:
         "`Annotation` records that judge these ids."
-        async with self._in(project) as (c, pid): return await self._notes(c, target, await self._names(c, pid, target, ids))
+        async with self._project(project) as (c, row):
+            return await annotations_on_rows(c, target, await names_of(c, row, target, ids))
+
+    async def pull(self, project=None, since=None, batch_size=1000) -> AsyncIterator[Batch]:
+        "Spans stored since the mark, and all older ones that were judged since."
+        mark = start_mark(since, 'database', project or self.project)
+        async with self._project(project) as (c, row):
+            async for batch in pull_rows(c, row, mark, batch_size, self.clock): yield batch
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #8c40a6bb
 def open_phoenix_database(
     about:dict, # from `describe`
     tenant_id:str, # whose telemetry this is
     project:str, # the Phoenix project
-    api_key=None, # not needed
+    api_key:str|None=None, # not needed
 ) -> PhoenixDatabaseProvider:
     "Open the database that a plan names."
-    url, named = about['url'], variable('PHOENIX_SQL_DATABASE_URL')
-    if ':***@' in url:
-        if not (named and named.startswith('postgres') and without_password(named)==url):
-            raise TelemetryError(f'the password of {url} was not written down; set PHOENIX_SQL_DATABASE_URL to the whole address, or pass telemetry_provider=')
-        url = named
+    url = about['url']
+    if ':***@' in url: url = _whole_address(url)
     return PhoenixDatabaseProvider(url, tenant_id, project)
+
+def _whole_address(url):
+    named = variable('PHOENIX_SQL_DATABASE_URL')
+    if named and named.startswith('postgres') and without_password(named)==url: return named
+    raise TelemetryError(f'the password of {url} was not written down; '
+        'set PHOENIX_SQL_DATABASE_URL to the whole address, or pass telemetry_provider=')
