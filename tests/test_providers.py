@@ -17,7 +17,7 @@ from ftkit.telemetry.phoenixdb import PhoenixDatabaseProvider, without_password
 from ftkit.telemetry.samples import telemetry
 from ftkit.telemetry.files import FileProvider, save_telemetry
 from ftkit.telemetry.http import PhoenixProvider
-from ftkit.telemetry.provider import PROVIDERS, Provider, describe_provider, open_provider
+from ftkit.telemetry.provider import PROVIDERS, describe_provider, open_provider
 from ftkit.telemetry.wire import TelemetryError
 
 SECRET = 's3cr3t'
