@@ -21,6 +21,7 @@ from .data.approval import ApprovalStore
 from .data.certificate import certificate
 from .data.clean import clean
 from .data.decisions import edit_pairs
+from .data.examples import with_reasoning
 from .data.extract import Extraction, not_empty, pull, TraceToTrajectoryConverter, TripletExtractor
 from .data.gate import receipts_of
 from .data.lineage import note_adapter
@@ -93,6 +94,7 @@ async def extract(
     check_tenant(provider, source.tenant_id)
     found = await records_for(provider, source, method, data.min_turns_per_session)
     if not any(found.sets.values()): not_empty(found.sets['examples'], 'approved or rejected examples')
+    if data.reasoning=='keep' and 'examples' in found.sets: found = replace(found, sets={**found.sets, 'examples': with_reasoning(found.sets['examples'])})
     redacted = {k: redact(d, data.redact_names) for k,d in found.sets.items()}
     places = sum(sum(counts.values()) for _,counts in redacted.values())
     return replace(found, sets={k: d for k,(d,_) in redacted.items()}, counts={**found.counts, 'redacted': places})

@@ -21,6 +21,7 @@ from ftkit.plans.advice import advice, fill, fits, recommended
 from ftkit.plans.plan import FIELDS, SECTIONS, OrchestrationConfig, Plan
 from ftkit.plans.resume import read_plan, resumed
 from ftkit.telemetry.samples import telemetry
+from ftkit.telemetry.spans import Annotation, as_span
 from ftkit.telemetry.files import FileProvider, save_telemetry
 from ftkit.model.tiny import ADVICE, random_base
 from ftkit.runs.run import Run
@@ -125,6 +126,11 @@ class Walk:
             save_telemetry(self.tmp/'talk', *telemetry('support'))
             self.talk = FileProvider(self.tmp/'talk')
         return outcome(lambda: asyncio.run(extract(self.talk, c.source, c.data, c.method)).counts)
+    def thought(self, c):
+        said = {'llm.input_messages': [{'message': {'role': 'user', 'content': '6 x 7?'}}], 'llm.output_messages': [{'message': {'role': 'assistant', 'content': '<think>easy</think>42'}}], 'metadata': {'agent_type': 'routing'}}
+        spans = [as_span(dict(span_id='s', trace_id='t', span_kind='LLM', attributes=said))]
+        save_telemetry(self.tmp/'thought', spans, [Annotation('s', 'review', label='approved')])
+        return [e.output for e in asyncio.run(extract(FileProvider(self.tmp/'thought'), c.source, c.data, c.method)).sets['examples']]
     def loss(self, c):
         module = embedding_loss(torch.nn.Identity(), c.train)
         return type(module).__name__, getattr(module, 'triplet_margin', None)
@@ -202,7 +208,7 @@ def fields(w):
         base_model=(w.checked, dict(base_model='ftkit-tiny')), max_length=(lambda c: outcome(lambda: row_limit(c.method, c.train, random_base())), dict(max_length=64)), beta=(w.preferred, dict(beta=2.)),
         **{k: (w.arguments, {k: v}) for k,v in dict(epochs=4, batch_size=2, gradient_accumulation=2, learning_rate=1e-3, warmup_ratio=.2, weight_decay=.5, seed=3, save_steps=7, eval_steps=9, logging_steps=2, number_format='bfloat16').items()},
         **{k: (w.adapter, {k: v}) for k,v in dict(use_lora=False, lora_r=4, lora_alpha=5, lora_dropout=.05, target_modules='all-linear').items()},
-        keep_checkpoints=(w.callbacks, dict(keep_checkpoints=9)), patience=(w.callbacks, dict(patience=8)), metric_for_best_model=(w.callbacks, dict(metric_for_best_model='token_accuracy')),
+        keep_checkpoints=(w.callbacks, dict(keep_checkpoints=9)), patience=(w.callbacks, dict(patience=8)), metric_for_best_model=(w.callbacks, dict(metric_for_best_model='token_accuracy')), reasoning=(w.thought, dict(reasoning='keep')),
         backend=(w.placed, remote), backend_provider=(w.placed, dict(**remote, backend_provider='ray'), remote), gpu=('refused', dict(gpu='H100')), gpu_count=('refused', dict(gpu_count=2)),
         cpu=(lambda c: child_environment(c.cpu)['OMP_NUM_THREADS'], dict(cpu=1), dict(cpu=2)), memory=(lambda c: outcome(lambda: fits(3000, c.memory, c.batch_size)), dict(memory=1000)), timeout=(w.waited, dict(timeout=1), dict(timeout=2)),
         output_dir=(w.folder, dict(output_dir=str(w.tmp/'elsewhere'))), evaluate_after_training=(w.resumed('evaluate'), dict(evaluate_after_training=False)), enable_registry=(w.resumed(''), dict(enable_registry=False)),

@@ -144,3 +144,22 @@ def test_a_frame_whose_leaf_recorded_nothing_is_the_call():
 
 def test_credit_is_one_of_four():
     with pytest.raises(ValueError, match='answer, last, every, none'): AnnotationPolicy(credit='most')
+
+# --- agents
+
+def test_a_project_that_names_no_agent_is_one_agent_and_says_so():
+    from ftkit.data.extract import extraction
+    spans = [span('a', **asked()), span('bb', **asked(text='And Rome?'))]
+    got = extraction(spans, [said('a')], 'anything')
+    assert len(got.sets['examples'])==1 and "no span names an agent: all of them were taken for 'anything'" in got.lines()
+    named = [*spans, span('ccc', **asked(), **{'agent.name': 'sales'})]
+    with pytest.raises(ValueError, match=r"no span has agent_type 'anything'; seen: sales \(1 spans\)"): extraction(named, [said('a')], 'anything')
+
+@pytest.mark.parametrize('where', ['metadata.agent_type', 'agent.name', 'gen_ai.agent.name', 'agent_name', 'metadata.lc_agent_name', 'graph.node.id'])
+def test_an_agent_is_found_where_instrumentations_write_it(where):
+    spans = [span('r', 'AGENT', **{where: 'support'}), span('aa', parent='r', **asked())]
+    assert only(spans, [said('aa')])[0].agent_type=='support'
+
+def test_what_moved_is_told():
+    from ftkit.data.extract import extraction
+    assert 'verdicts that went to the call that answered: 1 from a trace' in extraction(trace(), [said(trace_id='t')]).lines()

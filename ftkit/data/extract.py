@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'extraction_text', 'extraction_markdown', 'plot_extraction', 'Extraction', 'counts_of', 'labels_by_day',
-           'extracted', 'extraction', 'check_agent', 'not_empty', 'own', 'judged_targets', 'batches', 'read', 'pull',
-           'TraceToInstructionConverter', 'PreferencePairExtractor', 'TripletExtractor', 'TraceToTrajectoryConverter']
+           'remarks_on', 'extracted', 'extraction', 'check_agent', 'not_empty', 'own', 'judged_targets', 'batches',
+           'read', 'pull', 'TraceToInstructionConverter', 'PreferencePairExtractor', 'TripletExtractor',
+           'TraceToTrajectoryConverter']
 
 # %% ../../nbs/20_data/22_extract.ipynb #0ce8d0f8
 from collections import Counter
@@ -15,7 +16,7 @@ from pathlib import Path
 from ..agreement import Agreement, agreement_of
 from ..core import Accounting, FtkitError, to_json
 from .examples import examples, preference_pairs, rankings
-from .judged import CALLS, judge, Reader
+from .judged import CALLS, judge, Judged, Reader
 from .trajectories import trajectories
 from .triplets import RELEVANT, SearchReader
 from .verdicts import AnnotationPolicy
@@ -103,6 +104,8 @@ class Extraction:
     disputes:list = field(default_factory=list) # ids of calls on which people are evenly split; nobody learns from them
     labels:dict = field(default_factory=dict) # day -> (approved, rejected)
 
+    remarks:tuple = () # sentences about what was taken for what
+
     rows_only = False # tells of its rows alone, and not of annotations and people
 
     @property
@@ -119,7 +122,7 @@ class Extraction:
     def lines(self) -> str:
         "The accounts, and how far people agree."
         if self.rows_only: return extraction_text(self.sets)
-        return extraction_text(self.sets, self.annotations, self.agreement)
+        return '\n'.join([extraction_text(self.sets, self.annotations, self.agreement), *self.remarks])
 
     def plot(self): # a matplotlib Figure
         "Kept and dropped by reason, and labels over time."
@@ -128,7 +131,7 @@ class Extraction:
     def save(self, folder):
         "Write each dataset and its account."
         for kind,d in self.sets.items(): d.save_jsonl(Path(folder)/f'{kind}.jsonl')
-        about = {name: getattr(self, name) for name in ('counts', 'agreement', 'disputes', 'labels')}
+        about = {name: getattr(self, name) for name in ('counts', 'agreement', 'disputes', 'labels', 'remarks')}
         write_json(Path(folder)/'extraction.json', dict(accounts=self.accounts, **about))
 
     @classmethod
@@ -139,7 +142,7 @@ class Extraction:
         sets = {kind: KINDS[kind].load_jsonl(Path(folder)/f'{kind}.jsonl') for kind in accounts if kind!='annotations'}
         for kind,d in sets.items(): d.accounting, d.annotations = accounts[kind], accounts.get('annotations')
         agreement = about['agreement'] and Agreement(**about['agreement'])
-        return cls(sets, about['counts'], agreement, about['disputes'], about['labels'])
+        return cls(sets, about['counts'], agreement, about['disputes'], about['labels'], tuple(about.get('remarks', ())))
 
     def _repr_markdown_(self):
         if self.rows_only: return extraction_markdown(self.sets)
@@ -166,6 +169,15 @@ def labels_by_day(
         if when := r.time or c.span.start_time: days.setdefault(when.date().isoformat(), [0, 0])[not r.approved] += 1
     return dict(sorted(days.items()))
 
+def remarks_on(
+    judged:Judged,
+    agent_type:str|None=None, # what was asked for
+) -> tuple: # of sentences
+    "What was taken for what: verdicts that moved to the call they are about, and a project without names of agents."
+    lines = [f'verdicts that went to the call that answered: {n:,} from {what}' for what,n in judged.moved.most_common()]
+    if agent_type and not judged.named: lines.append(f'no span names an agent: all of them were taken for {agent_type!r}')
+    return tuple(lines)
+
 def extracted(
     judged, # from `judge` or `Reader`
     agent_type:str|None=None, # what was asked for
@@ -174,8 +186,9 @@ def extracted(
 ) -> Extraction:
     "Examples and pairs from the same judged calls."
     check_agent(judged, agent_type)
+    remarks = remarks_on(judged, agent_type)
     sets = dict(examples=examples(judged), pairs=preference_pairs(judged, policy), **(dict(rankings=rankings(judged)) if ranked else {}))
-    return Extraction(sets, counts_of(judged, sets), agreement_of(judged.votes), judged.disputes, labels_by_day(judged))
+    return Extraction(sets, counts_of(judged, sets), agreement_of(judged.votes), judged.disputes, labels_by_day(judged), remarks)
 
 # %% ../../nbs/20_data/22_extract.ipynb #312a32eb
 def extraction(
@@ -195,7 +208,7 @@ def check_agent(
 ):
     "Refuse an agent type that no span has, naming those that are there."
     if judged.seen==0: raise FtkitError('the project holds no spans in this time range; check the project name and start_time')
-    if agent_type and agent_type not in judged.agents:
+    if agent_type and judged.named and agent_type not in judged.agents:
         there = ', '.join(f'{a} ({n:,} spans)' for a,n in judged.agents.most_common(20)) or 'none; set `metadata.agent_type` on the spans'
         raise FtkitError(f'no span has agent_type {agent_type!r}; seen: {there}')
 

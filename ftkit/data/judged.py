@@ -29,6 +29,7 @@ class Judged:
     disputes:list = field(default_factory=list) # ids of the calls on which people are evenly split
     annotations:Accounting|None = None # annotations read, those that decided, and why the others did not
     moved:Counter = field(default_factory=Counter) # what was judged in place of the call -> number of annotations
+    named:bool = True # does any span name an agent?
 
 # %% ../../nbs/20_data/14_judged.ipynb #8cccb24b
 def over_cap(
@@ -101,7 +102,7 @@ def may_count(
     chain = [o, *ancestors(o, outlines)]
     agent, top = inherited(o, outlines, *AGENT), chain[-1].parent_id
     missing = top if top not in outlines else None
-    elsewhere = agent_type and agent!=agent_type and (agent or not missing)
+    elsewhere = agent_type and agent and agent!=agent_type # without a name it may be the only agent there is
     return not elsewhere and (bool(missing) or heard.reaches(chain, outlines)), missing
 
 # %% ../../nbs/20_data/14_judged.ipynb #3f4319d6
@@ -165,6 +166,7 @@ class Map:
         ends = {i: same.get(low, low) for i,low in lowest_calls.items()}
         self.wrapped = {i: low for i,low in ends.items() if i!=low}
         self.below = calls_below(self.order, outlines, self.wrapped)
+        self.named = any(path in AGENT for o in self.order for path,_ in o.own) # does any span name an agent?
         self.above = {up.span_id for o in self.order if o.kind=='LLM' for up in ancestors(o, outlines)}
 
     def is_call(self, o:Outline) -> bool:
@@ -228,7 +230,7 @@ def rate(
     for o in where.order:
         agent, notes = inherited(o, where.outlines, *AGENT), given.pop(o.span_id, ())
         rating, call = settle_verdicts(notes, policy), None
-        why = _why_not(o, agent, agent_type, where.wrapped, rating, o.span_id in where.above)
+        why = _why_not(o, agent, agent_type if where.named else None, where.wrapped, rating, o.span_id in where.above)
         if notes and why in (None, rating):
             call = read(o)
             why = (call.problem or why) if call else 'its text came in an earlier batch'
@@ -312,7 +314,7 @@ class Reader:
         found, over = capped(found, self.policy)
         twice = Counter({'span seen twice': self.seen-len(self.outlines)})
         reasons = dict(twice+Counter(found.reasons))
-        return replace(found, seen=self.seen, reasons=reasons, annotations=ballots.account(over), moved=moved)
+        return replace(found, seen=self.seen, reasons=reasons, annotations=ballots.account(over), moved=moved, named=where.named)
 
 # %% ../../nbs/20_data/14_judged.ipynb #e467248a
 def judge(

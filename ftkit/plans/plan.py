@@ -64,6 +64,7 @@ class Data(Section):
     test_days:Annotated[Float, Field(gt=0, le=3650)] = 7 # evaluation data is younger than this
     test_set_size:Annotated[Int, Field(ge=1, le=100_000)] = 50 # rows evaluated, at most
     min_turns_per_session:Annotated[Int, Field(ge=1, le=1000)] = 2 # shorter sessions are left out
+    reasoning:Literal['drop', 'keep'] = 'drop' # what a model thought aloud: not learned, or learned before the answer
 
 # %% ../../nbs/40_plans/10_plan.ipynb #f06219d4
 class Method(Section):
@@ -240,8 +241,9 @@ IDLE = ( # fields, whether they act in this plan, why not
     (('backend_provider', 'gpu', 'gpu_count'), lambda p: p.place.backend!='local', "has no effect with backend='local'; leave it out or set backend='remote'"),
     (('lora_r', 'lora_alpha', 'lora_dropout', 'target_modules'), lambda p: p.adapter.use_lora, 'has no effect with use_lora=False'),
     (('quantize',), lambda p: p.adapter.use_lora and p.method.model_type=='llm', "only with use_lora=True and model_type='llm'"),
-    (('start_time', 'approval_threshold', 'annotation_names', 'policy', 'redact_names', 'test_days', 'min_turns_per_session'), lambda p: p.source is None or not p.source.dataset, 'has no effect with a stored dataset'),
+    (('start_time', 'approval_threshold', 'annotation_names', 'policy', 'redact_names', 'test_days', 'min_turns_per_session', 'reasoning'), lambda p: p.source is None or not p.source.dataset, 'has no effect with a stored dataset'),
     (('approval_threshold', 'annotation_names'), lambda p: p.source is None or not p.source.policy, 'has no effect beside a policy; write it into the policy'),
+    (('reasoning',), lambda p: p.method.model_type=='llm' and not p.method.multi_turn and _acts(p, 'sft'), 'acts on single answers in SFT only'),
     (('min_turns_per_session',), lambda p: p.method.multi_turn, 'has no effect with multi_turn=False'),
     (('beta',), lambda p: p.method.model_type=='llm' and not p.method.multi_turn and _acts(p, 'dpo'), 'acts in DPO only'),
     (('metric_for_best_model',), _measured_there, 'is not measured by this method; loss is, by every one'),
