@@ -107,6 +107,21 @@ def exported_twice(package):
         for name in exported_names(p): where[name].append(m)
     return {n: pages for n,pages in where.items() if len(pages)>1 and not n.isupper()}
 
+def chains(package):
+    "Own classes of each class, itself included: how many of them an instance has behind it."
+    trees = [ast.parse(p.read_text(encoding='utf-8')) for p in modules(package).values()]
+    classes = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
+    bases = {n.name: [ast.unparse(b).split('.')[-1] for b in n.bases] for n in classes}
+    def behind(name):
+        todo, seen = [name], set()
+        while todo:
+            at = todo.pop()
+            if at in seen or at not in bases: continue
+            seen.add(at)
+            todo += bases[at]
+        return seen
+    return {name: len(behind(name)) for name in bases}
+
 def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
 
 def code_of(path): return [''.join(c['source']).strip() for c in cells(path) if c['cell_type']=='code']
@@ -157,6 +172,14 @@ def test_every_page_is_imported_without_a_warning_of_ours():
     r = subprocess.run([sys.executable, '-W', 'error:ftkit.:DeprecationWarning', '-c', code], cwd=ROOT, capture_output=True, text=True)
     assert r.returncode==0, r.stderr[-2000:]
 
+ONE_CLASS_IS_ONE_THING = [*sorted(in_room(PKG, 'adapters')), 'data.approval_tables', 'data.approval', 'data.queue']
+
+@pytest.mark.parametrize('module', ONE_CLASS_IS_ONE_THING)
+def test_no_class_is_cut_into_a_chain_of_classes(module):
+    deep = chains(PKG)
+    own = [n.name for n in ast.walk(ast.parse(modules(PKG)[module].read_text())) if isinstance(n, ast.ClassDef)]
+    assert [name for name in own if deep[name]>2]==[], 'let the class be the front of functions on plain values'
+
 # The checks see what they are for
 
 SMALL = {'low.one': (10, 10, 'def a(): return 1'), 'low.two': (10, 20, 'from .one import a\n'), 'high.three': (20, 10, 'from ..low.two import a\n__all__ = ["three"]\ndef three(): return a()')}
@@ -204,6 +227,10 @@ def test_an_import_of_what_is_elsewhere_is_seen(small, line, said): assert not_t
 def test_alternatives_that_know_each_other_are_seen(small):
     assert between(small(), {'low.one', 'low.two'}, {'low.one', 'low.two'})==['low.two imports low.one']
     assert between(small('low.two', 'def late():\n    from small.high.three import three'), {'low.two'}, {'high.three'})==['low.two imports high.three']
+
+def test_a_chain_of_classes_is_seen(small):
+    package = small('low.one', 'class A: pass\nclass B(A): pass\nclass C(B, dict): pass')
+    assert chains(package)==dict(A=1, B=2, C=3)
 
 def test_a_name_of_two_pages_is_seen(small): assert exported_twice(small('low.one', '__all__ = ["three", "a"]'))==dict(three=['high.three', 'low.one'])
 
