@@ -11,7 +11,7 @@ MOVED = { # module of 0.1 -> the pages its names are on
     'backends.local': 'jobs.local',
     'backends.training': 'jobs.training',
     'core': 'core disk display records',
-    'data.approval': 'data.decisions data.approval data.gate data.queue',
+    'data.approval': 'data.decisions data.approval_tables data.approval data.gate data.queue',
     'data.clean': 'data.near data.checks data.clean data.overlap',
     'data.extract': 'data.calls data.rules data.verdicts data.outlines data.judged data.examples data.triplets data.trajectories data.extract',
     'data.split': 'data.certificate data.split',

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings, strategies as st
 
 from ftkit.core import FtkitError, as_time
@@ -343,7 +344,7 @@ def test_an_approval_of_another_tenant_does_not_count(store):
 
 def test_a_database_from_before_the_table_of_generated_texts_still_knows_its_items(store):
     store.save(batch(1))
-    with store.write() as c: c.execute(ap.sa.text('DROP TABLE approval_generated'))
+    with store.write() as c: c.execute(sa.text('DROP TABLE approval_generated'))
     again = ApprovalStore(str(store.engine.url))
     with pytest.raises(FtkitError, match='not approved'): require_approved([replace(example(0), metadata=dict(span_id='a1'))], again)
 

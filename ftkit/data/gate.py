@@ -10,7 +10,8 @@ __all__ = ['record_generated', 'generated_rows', 'verdicts', 'approval_of', 'of_
 from dataclasses import dataclass
 
 from ..core import FtkitError
-from .approval import _add_generated, _generated, _items, _known, ApprovalStore, text_hash
+from .approval import ApprovalStore
+from .approval_tables import add_generated, GENERATED, ITEMS, known_hashes, text_hash
 from .decisions import OUTCOMES, ApprovalBatch, cleared, edit_pairs, outcome, record_hash, standing
 from ..display import clip
 
@@ -21,7 +22,7 @@ def record_generated(
 ) -> list: # the same rows
     "Remember rows as generated, by their texts."
     records, store = list(records), store or ApprovalStore()
-    with store.write() as c: _add_generated(c, records, store.clock().isoformat())
+    with store.write() as c: add_generated(c, records, store.clock().isoformat())
     return records
 
 def generated_rows(
@@ -31,7 +32,7 @@ def generated_rows(
     "Which of these records a generator made, as far as the database or the record itself says so."
     names, texts = [record_hash(r) for r in records], [text_hash(r) for r in records]
     with (store or ApprovalStore()).read() as c:
-        known = _known(c, _generated.c.texts, texts) | _known(c, _items.c.hash, names, _items.c.synthetic)
+        known = known_hashes(c, GENERATED.c.texts, texts) | known_hashes(c, ITEMS.c.hash, names, ITEMS.c.synthetic)
     return [n for n,r in enumerate(records) if r.metadata.get('synthetic') or texts[n] in known or names[n] in known]
 
 # %% ../../nbs/20_data/74_gate.ipynb #c8bd02c1
