@@ -153,6 +153,51 @@ def code_of(path): return [''.join(c['source']).strip() for c in cells(path) if 
 
 def equal_cells(path): return [source for source,n in Counter(filter(None, code_of(path))).items() if n>1]
 
+def names_in(tree):
+    "Names that a piece of code reads, plain and behind a dot."
+    found = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    return found | {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+
+def parsed(source):
+    "A cell as a tree; its magics do nothing."
+    lines = '\n'.join(re.sub(r'^(\s*)[%!].*', r'\1pass', line) for line in source.splitlines())
+    return compile(lines, 'cell', 'exec', ast.PyCF_ONLY_AST|ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+def registered(definition):
+    "Is it handed to a registry by its decorator, as a command is?"
+    return any(isinstance(d, ast.Call) and isinstance(d.func, ast.Attribute) for d in getattr(definition, 'decorator_list', ()))
+
+def names_used(sources):
+    "Names that the code of a page reads outside their own definitions."
+    used = set()
+    for statement in [n for source in sources for n in parsed(source).body]:
+        own = getattr(statement, 'name', None)
+        used |= names_in(statement)-{own}
+        if registered(statement): used.add(own)
+    return used
+
+def names_tested(paths):
+    "Names that tests import, read, or name as `ftkit.page:name`."
+    used = set()
+    for tree in [ast.parse(p.read_text(encoding='utf-8')) for p in paths]:
+        used |= names_in(tree) | {a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
+        texts = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+        used |= {name for text in texts if 'ftkit' in text for name in re.findall(r'\w+', text)}
+    return used
+
+def names_in_tables(package):
+    "Names that a table gives as `ftkit.page:name`."
+    pattern = rf"""['"]{package.name}\.[\w.]+:(\w+)['"]"""
+    return {name for p in modules(package).values() for name in re.findall(pattern, p.read_text(encoding='utf-8'))}
+
+def unused(package, page_of, tests):
+    "Public definitions that no test, no table and nothing on their own page uses, constants left out."
+    elsewhere, found = names_tested(tests) | names_in_tables(package), []
+    for module,path in modules(package).items():
+        used = names_used(code_of(page_of[module])) | elsewhere
+        found += [f'{module}.{n}' for n in exported_names(path) if not n.isupper() and n not in used]
+    return found
+
 def lines_of_code(path):
     "Lines of code on a page, exported and not; blank lines and directives do not count."
     return sum(bool(l.strip()) and not l.startswith('#|') for source in code_of(path) for l in source.splitlines())
@@ -193,15 +238,17 @@ def test_no_two_rooms_or_pages_have_the_same_number():
 
 def test_no_name_is_exported_by_two_pages(): assert exported_twice(PKG)=={}
 
-DEEPER = { # module, or the beginning of its name -> why its chains stay for a while
-    'adapters.': 'the registry is being put together from functions',
-    'data.queue.': 'the review queue is being put together from functions',
-    'data.approval.': 'the approval store is being put together from functions',
-    'telemetry.': 'the providers are being put together from functions',
-}
 ERRORS = ('core.FtkitError',) # the root of all errors, so that one `except` is enough
 
-def test_no_chain_of_our_own_classes_is_deeper_than_two(): assert deep_chains(PKG, DEEPER, ERRORS)==[]
+def test_no_chain_of_our_own_classes_is_deeper_than_two(): assert deep_chains(PKG, roots=ERRORS)==[]
+
+WHOLE = {'pipeline.demo'} # what is run by a person: `make demo`
+
+def test_every_public_name_is_called_on_its_page_or_by_a_test():
+    "What nobody calls nobody checks: show it on its page, test it, make it private, or delete it."
+    page_of = {code_of(p)[0].split()[-1]: p for p in PAGES}
+    found = unused(PKG, page_of, sorted((ROOT/'tests').rglob('*.py')))
+    assert set(found)-WHOLE==set() and len(WHOLE)<=5
 
 def test_every_page_is_imported_without_a_warning_of_ours():
     "An old path is for code out there; within the house it is an error."
@@ -302,6 +349,18 @@ def test_a_deep_chain_of_classes_is_seen(small, line, made_from):
     assert deep_chains(package)==[f'high.three.C is made from {made_from}']
     assert deep_chains(package, excepted=['high.'])==[]
     assert deep_chains(package, roots=made_from.split(', ')[:1])==[]
+
+@pytest.mark.parametrize('cell, test, gone', [
+    ('', '', ['low.one.a', 'low.one.b']), ('a()', '', ['low.one.b']), ('b = 1', '', ['low.one.a', 'low.one.b']), ('print(x.b)', '', ['low.one.a']),
+    ('', 'from small.low.one import a, b', []), ('', 'run("ftkit.low.one:a")', ['low.one.b']), ('%time b', '', ['low.one.a', 'low.one.b'])])
+def test_a_public_name_that_nobody_calls_is_seen(small, tmp_path, cell, test, gone):
+    package = small('low.one', '__all__ = ["a", "b", "TABLE"]')
+    for name in ('low.two', 'high.three'): (package/Path(*name.split('.')).with_suffix('.py')).unlink()
+    page, tests = tmp_path/'10_one.ipynb', tmp_path/'test_one.py'
+    definition = 'def a(): return a\n\ndef b(): return 1'
+    page.write_text(json.dumps(dict(cells=[dict(cell_type='code', source=[source]) for source in (definition, cell)])))
+    tests.write_text(test)
+    assert unused(package, {'low.one': page}, [tests])==gone
 
 def test_a_module_without_a_page_is_seen(small):
     (small()/'low'/'stray.py').write_text('def a(): return 1')
