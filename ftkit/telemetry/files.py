@@ -19,6 +19,13 @@ from .wire import TelemetryError
 # %% ../../nbs/10_telemetry/40_files.ipynb #91832d97
 ENDINGS = ('.parquet', '.jsonl', '.jsonl.gz')
 
+def _elsewhere(path): # a file that somebody else wrote
+    return TelemetryError(f'{path} holds no spans; a table or an export of another tool is read by import_telemetry({path.name!r}), or `ftkit import`')
+
+def _known(path, spans): # spans, all of which have an id
+    if any(not s.span_id for s in spans): raise _elsewhere(path)
+    return spans
+
 def _beside(folder, stem): return next((p for e in ENDINGS if (p := Path(folder)/f'{stem}{e}').is_file()), None)
 
 def _rows(path, batch_size): # batches of dicts
@@ -75,6 +82,7 @@ class _Folders:
         return sorted(p.name for p in self.path.iterdir() if p.is_dir() and _beside(p, 'spans')) if self.path.is_dir() else []
 
     async def _files(self, project):
+        if self.path.is_file() and not self.path.name.endswith(ENDINGS): raise _elsewhere(self.path)
         if self.path.is_file(): return self.path, _beside(self.path.parent, self.path.name.split('.')[0].replace('spans', 'annotations'))
         if _beside(self.path, 'spans'): return _beside(self.path, 'spans'), _beside(self.path, 'annotations')
         names = await self.projects()
@@ -121,8 +129,9 @@ class FileProvider(_Exported, _Strays, _Folders, Provider):
         "Lists of `Span`, in the order of the file."
         (start, end), kinds = check_window(start_time, end_time), check_kinds(span_kinds)
         late = lambda s: (start and (not s.start_time or s.start_time<start)) or (end and (not s.start_time or s.start_time>=end))
-        for rows in _rows((await self._files(project))[0], batch_size):
-            yield [s for s in as_spans(rows) if not late(s) and (not kinds or s.kind in kinds)]
+        path = (await self._files(project))[0]
+        for rows in _rows(path, batch_size):
+            yield [s for s in _known(path, as_spans(rows)) if not late(s) and (not kinds or s.kind in kinds)]
 
     async def _index(self, project): # the annotations by what they judge, made once for each state of their file
         path = (await self._files(project))[1]
