@@ -13,6 +13,7 @@ _pages = {
     'telemetry.server': 'phoenix',
     'telemetry.sending': 'send',
     'telemetry.feedback': 'feedback_telemetry',
+    'telemetry.imports': 'import_telemetry',
     'data.verdicts': 'AnnotationPolicy',
     'data.extract': 'TraceToInstructionConverter PreferencePairExtractor TripletExtractor TraceToTrajectoryConverter',
     'data.redact': 'redact',

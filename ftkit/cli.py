@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['app', 'adapters_app', 'JSON', 'TENANT', 'answer', 'mistakes', 'aside', 'aloud', 'given_fields', 'train_command',
-           'provider_for', 'begin_run', 'go_on', 'demo_command', 'phoenix_command', 'adapter_lines', 'adapters', 'show',
-           'activate', 'rollback', 'runs', 'run_lines', 'sync_command', 'approvals_of', 'review_command', 'review_line']
+           'provider_for', 'begin_run', 'go_on', 'import_command', 'named_parts', 'next_command', 'demo_command',
+           'phoenix_command', 'adapter_lines', 'adapters', 'show', 'activate', 'rollback', 'runs', 'run_lines',
+           'sync_command', 'approvals_of', 'review_command', 'review_line']
 
 # %% ../nbs/92_doors/60_cli.ipynb #dc607a89
 import json, sys
@@ -125,6 +126,49 @@ def go_on(resume:str, fields:dict, endpoint:str|None, file:str|None, options:dic
         source = read_plan(find_run(resume, fields.get('output_dir', 'outputs/adapters'))/'plan.json').source
         provider = provider_for(source.tenant_id, source.project, endpoint, file)
     return finetune_sync(telemetry_provider=provider, resume=resume, **options, **fields)
+
+# %% ../nbs/92_doors/60_cli.ipynb #2475f903
+@app.command('import')
+def import_command(
+    files:Annotated[list[str], typer.Argument(help='A file or folder, or several: CSV, JSON, JSON Lines, Parquet.')],
+    out:Annotated[str, typer.Option(help='Where spans and annotations go.')],
+    kind:Annotated[str, typer.Option(help='What it is, e.g. langfuse, chat, table; recognised when not given.')]='auto',
+    column:Annotated[list[str], typer.Option(help='What a column stands for, e.g. question=frage. May be repeated.')]=None,
+    agent_type:Annotated[str, typer.Option(help='Whose answers these are.')]=None,
+    name:Annotated[str, typer.Option(help='Name of the annotations.')]=None,
+    scale:Annotated[str, typer.Option(help='Lowest and highest rating, e.g. 1,5.')]=None,
+    direction:Annotated[str, typer.Option(help='minimize where less is better.')]=None,
+    encoding:Annotated[str, typer.Option(help='Of a text that is not UTF-8.')]=None,
+    as_json:JSON=False,
+):
+    "Turn somebody else's file into spans and annotations."
+    with mistakes():
+        from ftkit.telemetry.imports import import_telemetry
+        ends = scale.split(',') if scale else None
+        imported = import_telemetry(files, kind, agent_type, name, ends, direction, encoding, **named_parts(column or ()))
+        imported.save(out)
+        told = dict(out=out, kind=imported.kind, taken=imported.taken, left_aside=imported.aside, accounting=imported.accounting,
+            left_out=imported.left_out, remarks=imported.remarks, spans=len(imported.spans), annotations=len(imported.annotations))
+        answer(told, as_json, lambda _: f'{imported}\nsaved in {out}; next: {next_command(imported, out)}')
+
+def named_parts(
+    settings, # texts like 'question=frage'
+) -> dict: # part -> column
+    "What a command line says about columns."
+    pairs = [s.partition('=') for s in settings]
+    for s,(part,_,column) in zip(settings, pairs):
+        if not part or not column: raise FtkitError(f'--column {s!r} names no column; write e.g. --column question=frage')
+    return {part.strip(): column.strip() for part,_,column in pairs}
+
+def next_command(
+    imported, # `Imported`
+    out:str, # where it was saved
+) -> str:
+    "The command that trains on an import."
+    from pathlib import Path
+    agents = {s.agent_type for s in imported.spans if s.agent_type}
+    agent = f' --agent-type {min(agents)}' if agents else ''
+    return f'ftkit train --file {out} --project {Path(out).name}{agent}'
 
 # %% ../nbs/92_doors/60_cli.ipynb #a80f94c4
 @app.command('demo')
