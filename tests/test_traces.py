@@ -1,13 +1,15 @@
 "Verdicts on traces of real instrumentations, beside what the models' servers received and sent"
-import importlib.util, json, sys
+import asyncio, importlib.util, json, shutil, sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from ftkit.data.calls import read_call
+from ftkit.data.extract import extraction
 from ftkit.data.judged import judge
 from ftkit.data.verdicts import AnnotationPolicy
+from ftkit.telemetry.files import FileProvider
 from ftkit.telemetry.spans import as_annotation, as_span
 
 ROOT = Path(__file__).parent.parent
@@ -148,7 +150,6 @@ def test_credit_is_one_of_four():
 # --- agents
 
 def test_a_project_that_names_no_agent_is_one_agent_and_says_so():
-    from ftkit.data.extract import extraction
     spans = [span('a', **asked()), span('bb', **asked(text='And Rome?'))]
     got = extraction(spans, [said('a')], 'anything')
     assert len(got.sets['examples'])==1 and "no span names an agent: all of them were taken for 'anything'" in got.lines()
@@ -161,5 +162,13 @@ def test_an_agent_is_found_where_instrumentations_write_it(where):
     assert only(spans, [said('aa')])[0].agent_type=='support'
 
 def test_what_moved_is_told():
-    from ftkit.data.extract import extraction
     assert 'verdicts that went to the call that answered: 1 from a trace' in extraction(trace(), [said(trace_id='t')]).lines()
+
+def test_a_collectors_file_gives_what_the_stored_spans_give(tmp_path):
+    at = score.FIXTURES/'raw_genai'
+    shutil.copy(at/'otlp.jsonl.gz', tmp_path/'spans.jsonl.gz')
+    async def read(): return [s async for batch in FileProvider(tmp_path).span_batches() for s in batch]
+    spans = asyncio.run(read())
+    stored, annotations, _ = score.load('raw_genai')
+    def rows(spans): return sorted((c.span.span_id, c.input, c.answer, c.tools, c.agent_type, c.session_id) for c,_ in judge(spans, [as_annotation(a) for a in annotations]).calls)
+    assert len(spans)==len(stored) and rows(spans)==rows([as_span(s) for s in stored])!=[]

@@ -17,6 +17,7 @@ from ..disk import atomic_file, write_jsonl
 from .reading import (
     annotations_about, Batch, check_kinds, check_window, in_window, judged_ids, of_kinds, start_mark, TelemetryProvider)
 from .spans import Annotation, as_annotation, as_spans, record_row, Span
+from .otlp import is_otlp, otlp_rows
 from .wire import TelemetryError
 
 # %% ../../nbs/10_telemetry/40_files.ipynb #91832d97
@@ -61,11 +62,13 @@ def _parquet_rows(path, batch_size):
     except (pa.ArrowException, OSError) as e:
         raise TelemetryError(f'{path} is not a whole Parquet file ({str(e)[:80]}); export it again') from e
 
+def _spans_of(row): return otlp_rows(row) if is_otlp(row) else [row] # a collector writes many spans a line
+
 def _json_rows(path, batch_size):
     batch = []
     with (gzip.open if str(path).endswith('.gz') else open)(path, 'rt', encoding='utf-8') as f:
         for n,line in enumerate(f, 1):
-            try: batch += [json.loads(line)] if line.strip() else []
+            try: batch += _spans_of(json.loads(line)) if line.strip() else []
             except ValueError as e:
                 raise TelemetryError(f'{path}, line {n} is not JSON ({str(e)[:60]}); export it again') from e
             if len(batch)<batch_size: continue
