@@ -386,3 +386,24 @@ def test_memory_does_not_grow_with_the_project(tmp_path, columns, kind):
         return FileProvider(save_telemetry(tmp_path/f'{kind}-{n}', spans.values(), notes.values(), kind=kind))
     (few, small), (many, large) = peak_mb(provider(300)), peak_mb(provider(1500))
     assert (few, many)==(300, 1500) and large<small*1.5, f'{small:.1f} MB for 300 spans, {large:.1f} MB for 1,500'
+
+# --- what annotation names mean in a Phoenix
+
+def test_the_annotation_configs_of_a_phoenix_are_rules_over_http_and_from_its_database(phoenix_server):
+    import httpx
+    from ftkit.data.extract import known_policy, pull
+    from ftkit.data.rules import Rule
+    from ftkit.data.verdicts import AnnotationPolicy
+    stars = dict(name='config_stars', type='CONTINUOUS', optimization_direction='MAXIMIZE', lower_bound=1, upper_bound=5)
+    made_up = dict(name='config_made_up', type='CATEGORICAL', optimization_direction='MINIMIZE', values=[dict(label='made up', score=1), dict(label='from the source', score=0)])
+    for config in (stars, made_up): assert httpx.post(f'{phoenix_server.endpoint}/v1/annotation_configs', json=config).status_code<300
+    rules = dict(config_stars=Rule(scale=(1, 5), direction='maximize'), config_made_up=Rule(approve=('from the source',), reject=('made up',)))
+    spans = [replace(numbered(60_000+i), attributes={'input': {'value': f'question {i}'}, 'output': {'value': f'answer {i}'}}) for i in range(3)]
+    notes = [Annotation(spans[0].span_id, 'config_stars', score=2., identifier='mara'), Annotation(spans[1].span_id, 'config_stars', score=5., identifier='mara'), Annotation(spans[2].span_id, 'config_made_up', label='From the source', identifier='mara')]
+    run(send(spans, notes, 'configs', phoenix_server.endpoint))
+    for p in (PhoenixProvider('acme', 'configs', phoenix_server.endpoint), PhoenixDatabaseProvider(phoenix_server.database_url, 'acme', 'configs')):
+        policy = run(known_policy(p, AnnotationPolicy()))
+        assert {n: policy.rules[n] for n in rules}==rules
+        assert run(known_policy(p, AnnotationPolicy(rules=dict(config_stars=Rule(approve=2))))).rules['config_stars']==Rule(approve=2), 'the rule of the caller wins'
+        assert 'config_stars' not in run(known_policy(p, AnnotationPolicy(threshold=4.))).rules, 'so does a threshold'
+        assert sorted(e.output for e in run(pull(p, 'configs')).sets['examples'])==['answer 1', 'answer 2']

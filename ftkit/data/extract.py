@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'extraction_text', 'extraction_markdown', 'plot_extraction', 'Extraction', 'counts_of', 'labels_by_day',
-           'remarks_on', 'extracted', 'extraction', 'check_agent', 'not_empty', 'own', 'judged_targets', 'batches',
-           'read', 'pull', 'TraceToInstructionConverter', 'PreferencePairExtractor', 'TripletExtractor',
+           'remarks_on', 'extracted', 'extraction', 'check_agent', 'not_empty', 'own', 'known_policy', 'judged_targets',
+           'batches', 'read', 'pull', 'TraceToInstructionConverter', 'PreferencePairExtractor', 'TripletExtractor',
            'TraceToTrajectoryConverter']
 
 # %% ../../nbs/20_data/22_extract.ipynb #0ce8d0f8
@@ -18,6 +18,7 @@ from ..core import Accounting, FtkitError, to_json
 from .examples import examples, preference_pairs, rankings
 from .judged import CALLS, judge, Judged, Reader
 from .trajectories import trajectories
+from .rules import rules_of_configs
 from .triplets import RELEVANT, SearchReader
 from .verdicts import AnnotationPolicy
 from ..disk import read_json, write_json
@@ -229,6 +230,16 @@ def own(
     return str(span.get('operation.name') or '').startswith(('fine_tuning', 'adapter_evaluation'))
 
 # %% ../../nbs/20_data/22_extract.ipynb #f336583a
+async def known_policy(
+    provider, # a telemetry provider
+    policy:AnnotationPolicy,
+) -> AnnotationPolicy:
+    "The policy with what the provider's annotation configs say; rules and threshold of one's own win."
+    ask = getattr(provider, 'annotation_configs', None)
+    found = rules_of_configs(await ask()) if ask else {}
+    if policy.threshold is not None: found = {name: rule for name,rule in found.items() if not rule.reads_scores}
+    return replace(policy, rules={**found, **policy.rules}) if found else policy
+
 def judged_targets(
     policy:AnnotationPolicy, # says whether verdicts on traces and sessions count
 ) -> tuple:
@@ -271,6 +282,7 @@ async def pull(
     ranked:bool=False, # rankings as well
 ) -> Extraction:
     "Examples and pairs of one agent, straight from a provider."
+    policy = await known_policy(provider, policy)
     reader = await read(Reader(policy, agent_type), provider, project, start_time, judged_targets(policy))
     return extracted(reader.judged(), agent_type, policy, ranked)
 
@@ -286,6 +298,7 @@ class _Extractor:
     default = AnnotationPolicy()
 
     async def _judge(self, project, agent_type, start_time):
+        self.policy = await known_policy(self.provider, self.policy)
         reader = await read(Reader(self.policy, agent_type), self.provider, project, start_time, judged_targets(self.policy))
         judged = reader.judged()
         check_agent(judged, agent_type)

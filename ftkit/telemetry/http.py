@@ -6,7 +6,8 @@
 __all__ = ['KINDS', 'IDS', 'NOTES', 'ASK_BY', 'DOCUMENT_SPANS', 'JUDGED_DOCUMENT', 'SNAKE', 'CHANGED', 'OpenProject',
            'open_project', 'span_params', 'span_pages', 'check_still_there', 'listed_annotations', 'documents_query',
            'document_annotation', 'wrong_answer', 'document_annotations', 'fetch_annotations', 'mark_time', 'next_mark',
-           'change_times', 'changed_ids', 'pull_judged', 'pull_project', 'PhoenixProvider', 'open_phoenix']
+           'change_times', 'changed_ids', 'pull_judged', 'pull_project', 'fetch_configs', 'PhoenixProvider',
+           'open_phoenix']
 
 # %% ../../nbs/10_telemetry/30_http.ipynb #b3057699
 import base64
@@ -283,6 +284,18 @@ async def pull_project(
         yield replace(batch, mark=mark)
     yield Batch([], [], {**mark, 'judged': begun})
 
+# %% ../../nbs/10_telemetry/30_http.ipynb #7dc88c2f
+async def fetch_configs(
+    wire:Wire,
+) -> list: # of dicts
+    "The annotation configs of a server; none where it knows of none."
+    found = []
+    try:
+        async with wire.client() as client:
+            async for page in pages(wire, client, 'v1/annotation_configs', {}): found += page
+    except _Absent: return []
+    return found
+
 # %% ../../nbs/10_telemetry/30_http.ipynb #d0211fc9
 class PhoenixProvider(TelemetryProvider):
     "Telemetry of a Phoenix server, over HTTP."
@@ -318,6 +331,10 @@ class PhoenixProvider(TelemetryProvider):
         "`Annotation` records that judge these ids."
         async with open_project(self.wire, project or self.project) as opened:
             return await fetch_annotations(opened, target, ids)
+
+    async def annotation_configs(self) -> list:
+        "What annotation names mean in this Phoenix, as it gives it."
+        return await fetch_configs(self.wire)
 
     async def pull(self, project=None, since=None, batch_size=1000, late_days=None) -> AsyncIterator[Batch]:
         "Spans stored since the mark, and older ones judged since; `late_days` limits how old they may be."

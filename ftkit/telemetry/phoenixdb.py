@@ -7,7 +7,8 @@ __all__ = ['REVISIONS', 'SECRET', 'lenient', 'plain_names', 'IN_PROJECT', 'SPANS
            'AMONG', 'LATE', 'TO_THE_SECOND', 'postgres_url', 'without_password', 'open_database', 'stored_attributes',
            'stored_spans', 'stored_annotation', 'schema_revision', 'open_connection', 'select_rows', 'project_rows',
            'project_row', 'stored_time', 'row_batches', 'names_of', 'annotations_on_rows', 'rows_batch', 'still_valid',
-           'mark_moment', 'late_batches', 'pull_rows', 'PhoenixDatabaseProvider', 'open_phoenix_database']
+           'mark_moment', 'late_batches', 'pull_rows', 'stored_configs', 'PhoenixDatabaseProvider',
+           'open_phoenix_database']
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #266dc899
 import asyncio, base64, json, orjson, re
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from ..core import as_time, collector_waits, FtkitError, variable
 from .reading import Batch, check_kinds, check_window, judged_ids, of_kinds, start_mark, TelemetryProvider
-from .spans import Annotation, nest, Span
+from .spans import Annotation, from_json, nest, Span
 from .wire import no_project, TelemetryError, without_login
 
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #dc8b7cda
@@ -375,6 +376,18 @@ async def pull_rows(
         yield await rows_batch(connection, project, rows, mark)
     yield Batch([], [], {**mark, 'judged': begun})
 
+# %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #d900b350
+async def stored_configs(
+    connection, # from `open_connection`
+) -> list: # of dicts, as Phoenix gives them over HTTP
+    "The annotation configs of a database; none where it has no such table."
+    import sqlalchemy as sa
+    names = await connection.run_sync(lambda c: sa.inspect(c).get_table_names())
+    if 'annotation_configs' not in names: return []
+    rows = await select_rows(connection, 'SELECT name, config FROM annotation_configs ORDER BY id')
+    configs = [(name, from_json(config)) for name,config in rows]
+    return [{**config, 'name': name} for name,config in configs if isinstance(config, dict)]
+
 # %% ../../nbs/10_telemetry/50_phoenixdb.ipynb #8c5c1148
 class PhoenixDatabaseProvider(TelemetryProvider):
     "Telemetry from Phoenix's SQLite or PostgreSQL database."
@@ -421,6 +434,10 @@ class PhoenixDatabaseProvider(TelemetryProvider):
         "`Annotation` records that judge these ids."
         async with self._project(project) as (c, row):
             return await annotations_on_rows(c, target, await names_of(c, row, target, ids))
+
+    async def annotation_configs(self) -> list:
+        "What annotation names mean in this Phoenix, as it gives it."
+        async with self._connected() as c: return await stored_configs(c)
 
     async def pull(self, project=None, since=None, batch_size=1000) -> AsyncIterator[Batch]:
         "Spans stored since the mark, and all older ones that were judged since."
