@@ -47,7 +47,8 @@ tiny-base: install
 bench: install
 	for b in training scoring reading machine; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$b.py $(BENCH) || exit 1; done
 
-# The traces under tests/fixtures/traces again: real instrumentations against a model server of scripted answers on this machine.
+# The traces under tests/fixtures/traces and the files under tests/fixtures/imports again: real instrumentations and clients against
+# a model server of scripted answers on this machine.
 # `RECORD="openai_oi haystack_oi"` records only these set-ups, `RECORD=--upgrade` all of them with the newest versions there are.
 record: install
 	$(BIN)/python tools/record/record.py $(RECORD)

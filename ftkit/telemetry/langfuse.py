@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 
 from .observed import place_observed, Step, Verdict
-from .shapes import Given, known_id, Imported, moment_of, mostly, Said, Taking, tell_each
+from .shapes import Given, Imported, known_id, moment_of, mostly, Said, Taking, tell_each, text_at
 from .spans import from_json
 from .turns import as_number, LeftOut, structured, tool_schemas
 
@@ -47,15 +47,17 @@ def _langfuse_step(
     given:Given,
 ) -> Step:
     "An observation as a step."
-    if not row.get('id') or not row.get('trace_id'): raise LeftOut('an observation without an id')
-    request, parent = structured(row.get('input')), row.get('parent_observation_id')
+    own, trace, parent = (text_at(row, k) for k in ('id', 'trace_id', 'parent_observation_id'))
+    if not own or not trace: raise LeftOut('an observation without an id')
+    request = structured(row.get('input'))
     request = from_json(request) if isinstance(request, str) else request
     tools = tool_schemas(request.get('tools')) if isinstance(request, dict) else []
-    ident = (known_id(row['id'], 16), known_id(row['trace_id'], 32), known_id(parent, 16) if parent else None)
-    failed = (row.get('status_message') or 'failed') if row.get('level')=='ERROR' else None
-    return Step(ident, LANGFUSE_KINDS.get(str(row.get('type')).upper(), 'CHAIN'), str(row.get('name') or ''), moment_of(row.get('start_time'), imported),
-        moment_of(row.get('end_time'), imported), structured(row.get('input')), structured(row.get('output')), tuple(tools),
-        row.get('model') or row.get('provided_model_name'), failed, row.get('session_id'), row.get('user_id'), given.agent_type, where)
+    ident = (known_id(own, 16), known_id(trace, 32), known_id(parent, 16) if parent else None)
+    failed = (text_at(row, 'status_message') or 'failed') if row.get('level')=='ERROR' else None
+    start, end = moment_of(row.get('start_time'), imported), moment_of(row.get('end_time'), imported)
+    who = dict(session=text_at(row, 'session_id'), user=text_at(row, 'user_id'), agent=given.agent_type, source=where)
+    return Step(ident, LANGFUSE_KINDS.get(str(row.get('type')).upper(), 'CHAIN'), text_at(row, 'name') or '', start, end, structured(row.get('input')),
+        structured(row.get('output')), tuple(tools), text_at(row, 'model', 'provided_model_name'), failed, **who)
 
 def _langfuse_trace(
     row:dict, # a trace, keys with underscores
@@ -64,10 +66,12 @@ def _langfuse_trace(
     given:Given,
 ) -> Step:
     "A trace as a step; it stands for the trace where no observation does."
-    if not row.get('id'): raise LeftOut('a trace without an id')
-    ident = (known_id(f'trace {row["id"]}', 16), known_id(row['id'], 32), None)
-    return Step(ident, 'CHAIN', str(row.get('name') or ''), moment_of(row.get('timestamp'), imported), None, structured(row.get('input')),
-        structured(row.get('output')), (), None, None, row.get('session_id'), row.get('user_id'), given.agent_type, where)
+    own, start = text_at(row, 'id'), moment_of(row.get('timestamp'), imported)
+    if not own: raise LeftOut('a trace without an id')
+    ident = (known_id(f'trace {own}', 16), known_id(own, 32), None)
+    who = dict(session=text_at(row, 'session_id'), user=text_at(row, 'user_id'), agent=given.agent_type, source=where)
+    words = dict(input=structured(row.get('input')), output=structured(row.get('output')))
+    return Step(ident, 'CHAIN', text_at(row, 'name') or '', start, **words, **who)
 
 # %% ../../nbs/10_telemetry/86_langfuse.ipynb #6668d4c9
 def langfuse_said(
@@ -76,11 +80,13 @@ def langfuse_said(
     given:Given,
 ) -> Said:
     "What a score says."
-    value, word, kind = row.get('value'), row.get('string_value'), str(row.get('data_type') or '').upper()
+    value, word, kind = row.get('value'), text_at(row, 'string_value'), str(row.get('data_type') or '').upper()
     if isinstance(value, str) and as_number(value) is None: value, word = None, value
-    source = 'HUMAN' if row.get('author_user_id') else SOURCES.get(str(row.get('source')).upper(), 'CODE')
-    said = Said(str(row['name']), comment=row.get('comment'), who=str(row.get('author_user_id') or ''), kind=source,
-        time=moment_of(row.get('timestamp') or row.get('created_at'), imported), direction=given.direction)
+    author, name = text_at(row, 'author_user_id'), text_at(row, 'name')
+    if not name: raise LeftOut('a score without a name')
+    source = 'HUMAN' if author else SOURCES.get(str(row.get('source')).upper(), 'CODE')
+    when = moment_of(row.get('timestamp') or row.get('created_at'), imported)
+    said = Said(name, comment=text_at(row, 'comment'), who=author or '', kind=source, time=when, direction=given.direction)
     if kind=='CORRECTION': return replace(said, correction=word)
     if kind=='TEXT': return replace(said, name='note', comment=word or said.comment)
     if kind=='BOOLEAN': return replace(said, good=as_number(value)==1 if value is not None else word)
@@ -93,10 +99,10 @@ def _langfuse_verdict(
     given:Given,
 ) -> Verdict:
     "A score as a verdict on what it names."
-    named = row.get('observation_id'), row.get('trace_id'), row.get('session_id')
+    named = [text_at(row, k) for k in ('observation_id', 'trace_id', 'session_id')]
     if not any(named): raise LeftOut('a score on nothing')
     observation, trace, session = named
-    whole = None if observation or trace else str(session)
+    whole = None if observation or trace else session
     return Verdict(langfuse_said(row, imported, given), observation and known_id(observation, 16), trace and known_id(trace, 32), whole)
 
 def _given_scales(
@@ -104,7 +110,7 @@ def _given_scales(
 ) -> dict: # name of a score -> lowest and highest value
     "The scales in score configs."
     configs = [_underscored(r.value) for r in rows if langfuse_form(r.value)=='config']
-    ends = {c['name']: (as_number(c.get('min_value')), as_number(c.get('max_value'))) for c in configs}
+    ends = {text_at(c, 'name'): (as_number(c.get('min_value')), as_number(c.get('max_value'))) for c in configs}
     return {name: pair for name,pair in ends.items() if None not in pair and pair[0]<pair[1]}
 
 # %% ../../nbs/10_telemetry/86_langfuse.ipynb #268ab3be
@@ -133,12 +139,11 @@ class LangfuseTelling:
     def add_trace(self, value:dict, where:str, imported:Imported):
         "A trace with what is inside it."
         self.traces.append(_langfuse_trace(value, where, imported, self.given))
-        inside = from_json(value.get('observations')) or ()
+        inside, scores = from_json(value.get('observations')) or (), from_json(value.get('scores')) or ()
         for o in inside if isinstance(inside, list) else ():
             if isinstance(o, dict): self.steps.append(_langfuse_step({'trace_id': value['id'], **_underscored(o)}, where, imported, self.given))
-        scores = from_json(value.get('scores')) or ()
         if isinstance(scores, dict): scores = [dict(name=n, value=v[-1] if isinstance(v, list) and v else v) for n,v in scores.items()]
-        for s in scores:
+        for s in scores if isinstance(scores, list) else ():
             if isinstance(s, dict) and s.get('name'): self.add_score({'trace_id': value['id'], **_underscored(s)}, imported)
 
     def place(self, imported:Imported):

@@ -8,7 +8,7 @@ __all__ = ['RUN_KINDS', 'THREADS', 'FEEDBACK_KINDS', 'run_feedback_said', 'Langs
 # %% ../../nbs/10_telemetry/87_langsmith.ipynb #0f8349c0
 from .messages import message_text
 from .observed import place_observed, Step, Verdict
-from .shapes import Given, known_id, Imported, moment_of, mostly, Said, Taking, tell_each
+from .shapes import Given, Imported, known_id, moment_of, mostly, Said, Taking, tell_each, text_at
 from .spans import at, from_json
 from .turns import answer_message, as_number, LeftOut, tool_schemas
 
@@ -29,8 +29,7 @@ def _first_known(
     keys:tuple, # the preferred one first
 ) -> str|None:
     "The first of some values that is there."
-    found = [tree[k] for k in keys if tree.get(k)] if isinstance(tree, dict) else []
-    return str(found[0]) if found else None
+    return text_at(tree, *keys) if isinstance(tree, dict) else None
 
 def _run_step(
     row:dict, # a run
@@ -39,17 +38,18 @@ def _run_step(
     given:Given,
 ) -> Step:
     "A run as a step."
-    if not row.get('id'): raise LeftOut('a run without an id')
+    own, parent, trace = (text_at(row, k) for k in ('id', 'parent_run_id', 'trace_id'))
+    if not own: raise LeftOut('a run without an id')
     extra, asked, said = (from_json(row.get(k)) for k in ('extra', 'inputs', 'outputs'))
-    metadata = at(extra, 'metadata') or from_json(row.get('metadata')) or {}
-    parameters = at(extra, 'invocation_params') or {}
-    tools = parameters.get('tools') or parameters.get('functions') or (asked.get('tools') if isinstance(asked, dict) else None)
-    parent, trace = row.get('parent_run_id'), row.get('trace_id') or row['id']
-    ident = (known_id(row['id'], 16), known_id(trace, 32), known_id(parent, 16) if parent else None)
+    metadata = at(extra, 'metadata') or from_json(row.get('metadata'))
+    tools = at(extra, 'invocation_params.tools') or at(extra, 'invocation_params.functions') or at(asked, 'tools')
+    ident = (known_id(own, 16), known_id(trace or own, 32), known_id(parent, 16) if parent else None)
     agent = given.agent_type or _first_known(metadata, ('agent_type', 'lc_agent_name'))
-    return Step(ident, RUN_KINDS.get(str(row.get('run_type')), 'CHAIN'), str(row.get('name') or ''), moment_of(row.get('start_time'), imported),
-        moment_of(row.get('end_time'), imported), asked, said, tuple(tool_schemas(tools)), _first_known(metadata, ('ls_model_name',)),
-        row.get('error'), _first_known(metadata, THREADS), _first_known(metadata, ('user_id', 'user')), agent, where)
+    start, end = moment_of(row.get('start_time'), imported), moment_of(row.get('end_time'), imported)
+    who = dict(session=_first_known(metadata, THREADS), user=_first_known(metadata, ('user_id', 'user')), agent=agent, source=where)
+    model, failed = _first_known(metadata, ('ls_model_name',)), text_at(row, 'error')
+    return Step(ident, RUN_KINDS.get(str(row.get('run_type')), 'CHAIN'), text_at(row, 'name') or '', start, end, asked, said,
+        tuple(tool_schemas(tools)), model, failed, **who)
 
 # %% ../../nbs/10_telemetry/87_langsmith.ipynb #608dd235
 FEEDBACK_KINDS = dict(app='HUMAN', model='LLM', auto_eval='LLM', evaluator='LLM')
@@ -65,13 +65,15 @@ def run_feedback_said(
     who = _first_known(source, ('user_name', 'user_id')) or _first_known(source.get('metadata'), ('annotator', 'user_id', 'user'))
     kind = FEEDBACK_KINDS.get(str(source.get('type')), 'HUMAN' if who else 'CODE')
     correction = from_json(row.get('correction'))
-    told = dict(comment=row.get('comment'), who=who or '', kind=kind, time=moment_of(row.get('modified_at') or row.get('created_at'), imported))
+    name, when = text_at(row, 'key') or 'feedback', moment_of(row.get('modified_at') or row.get('created_at'), imported)
+    told = dict(comment=text_at(row, 'comment'), who=who or '', kind=kind, time=when)
     if correction is not None: told['correction'] = message_text(answer_message(correction))
     word = value if isinstance(value, str) and as_number(value) is None else None
-    if isinstance(score, bool): return Said(str(row['key']), good=score, **told)
+    if isinstance(score, bool): return Said(name, good=score, **told)
     rating = score if score is not None else value if word is None and not isinstance(value, (dict, list)) else None
     if rating is None and word is None and correction is None: return Said('note', **told)
-    return Said(str(row['key']), good=word, rating=rating, scale=_feedback_scale(row) or given.scale if rating is not None else None, direction=given.direction, **told)
+    scale = None if rating is None else _feedback_scale(row) or given.scale
+    return Said(name, good=word, rating=rating, scale=scale, direction=given.direction, **told)
 
 def _feedback_scale(
     row:dict, # feedback
@@ -107,7 +109,7 @@ class LangsmithTelling:
 
     def add_feedback(self, value:dict, imported:Imported):
         "Feedback on a run, or on a whole trace."
-        run, trace = value.get('run_id'), value.get('trace_id')
+        run, trace = text_at(value, 'run_id'), text_at(value, 'trace_id')
         self.verdicts.append(Verdict(run_feedback_said(value, imported, self.given), run and known_id(run, 16), trace and known_id(trace, 32)))
 
 def langsmith(

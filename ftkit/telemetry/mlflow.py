@@ -9,7 +9,7 @@ __all__ = ['MLFLOW_KINDS', 'SOURCE_TYPES', 'EXPECTED', 'plain_id', 'assessment_s
 import base64, binascii, json
 
 from .observed import place_observed, Step, Verdict
-from .shapes import Given, known_id, Imported, moment_of, mostly, Said, Taking, tell_each
+from .shapes import Given, Imported, known_id, moment_of, mostly, Said, Taking, tell_each, text_at
 from .spans import at, from_json
 from .turns import as_number, as_text, LeftOut, tool_schemas
 
@@ -65,18 +65,23 @@ def _mlflow_step(
 ) -> Step:
     "A span of MLflow as a step."
     attributes = span.get('attributes') if isinstance(span.get('attributes'), dict) else {}
-    get = lambda name: _unquoted(attributes, name) # noqa: E731
-    ident = span.get('span_id') or at(span, 'context.span_id')
-    if not ident: raise LeftOut('a span without an id')
-    parent, asked, status = span.get('parent_span_id') or span.get('parent_id'), get('mlflow.spanInputs'), span.get('status')
-    tools = get('mlflow.chat.tools') or (asked.get('tools') if isinstance(asked, dict) else None)
-    code = str(status.get('code') if isinstance(status, dict) else status or span.get('status_code'))
-    failed = ((status.get('message') if isinstance(status, dict) else '') or 'failed') if 'ERROR' in code else None
+    ident, parent = text_at(span, 'span_id') or at(span, 'context.span_id'), text_at(span, 'parent_span_id', 'parent_id')
+    if not isinstance(ident, str): raise LeftOut('a span without an id')
+    asked, said, kind, tools = (_unquoted(attributes, f'mlflow.{k}') for k in ('spanInputs', 'spanOutputs', 'spanType', 'chat.tools'))
+    start = moment_of(span.get('start_time_unix_nano') or span.get('start_time'), imported)
+    end = moment_of(span.get('end_time_unix_nano') or span.get('end_time'), imported)
     known = info.get('trace_metadata') if isinstance(info.get('trace_metadata'), dict) else {}
-    return Step((plain_id(ident, 16), _trace_of(info, span), plain_id(parent, 16) if parent else None), MLFLOW_KINDS.get(get('mlflow.spanType'), 'CHAIN'),
-        str(span.get('name') or ''), moment_of(span.get('start_time_unix_nano') or span.get('start_time'), imported),
-        moment_of(span.get('end_time_unix_nano') or span.get('end_time'), imported), asked, get('mlflow.spanOutputs'), tuple(tool_schemas(tools)),
-        get('mlflow.llm.model') or get('model'), failed, known.get('mlflow.trace.session'), known.get('mlflow.trace.user'), given.agent_type, where)
+    who = dict(session=text_at(known, 'mlflow.trace.session'), user=text_at(known, 'mlflow.trace.user'), agent=given.agent_type, source=where)
+    models = {k: _unquoted(attributes, k) for k in ('mlflow.llm.model', 'model')}
+    return Step((plain_id(ident, 16), _trace_of(info, span), plain_id(parent, 16) if parent else None), MLFLOW_KINDS.get(str(kind), 'CHAIN'),
+        text_at(span, 'name') or '', start, end, asked, said, tuple(tool_schemas(tools or at(asked, 'tools'))), text_at(models, *models), _failure(span), **who)
+
+def _failure(
+    span:dict,
+) -> str|None:
+    "What went wrong in a span."
+    status = span.get('status') if isinstance(span.get('status'), dict) else dict(code=span.get('status') or span.get('status_code'))
+    return (text_at(status, 'message') or 'failed') if 'ERROR' in str(status.get('code')) else None
 
 def _trace_of(
     info:dict,
@@ -103,11 +108,11 @@ def assessment_said(
     given:Given,
 ) -> Said:
     "What an assessment says."
-    name = str(row.get('assessment_name') or row.get('name') or 'feedback')
+    name = text_at(row, 'assessment_name', 'name') or 'feedback'
     source = row.get('source') if isinstance(row.get('source'), dict) else {}
     kind = SOURCE_TYPES.get(str(source.get('source_type')).upper(), 'CODE')
     when = moment_of(row.get('last_update_time') or row.get('create_time'), imported)
-    told = dict(who=str(source.get('source_id') or ''), kind=kind, comment=row.get('rationale'), time=when)
+    told = dict(who=text_at(source, 'source_id') or '', kind=kind, comment=text_at(row, 'rationale'), time=when)
     expected, value = _held_value(row.get('expectation')), _held_value(row.get('feedback'))
     if expected is not None: return Said(name, correction=as_text(expected), **told) if name in EXPECTED else Said('note', **told)
     if value is None or isinstance(value, (list, dict)): return Said('note', **told)
@@ -147,5 +152,5 @@ def _told_trace(
     for row in found if isinstance(found, list) else ():
         row = _plain_span(row)
         if not isinstance(row, dict) or row.get('valid') is False: continue
-        verdicts.append(Verdict(assessment_said(row, imported, given), row.get('span_id') and plain_id(row['span_id'], 16), steps[0].ident[1]))
+        verdicts.append(Verdict(assessment_said(row, imported, given), (on := text_at(row, 'span_id')) and plain_id(on, 16), steps[0].ident[1]))
     return steps, verdicts

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['UNTIL', 'BESIDE_COLUMNS', 'About', 'nested', 'span_attributes', 'known_id', 'call_span', 'new_span', 'search_span',
            'Said', 'label_of', 'scaled', 'note_on', 'Imported', 'place_span', 'tell_each', 'with_times', 'Given',
-           'Taking', 'folded', 'columns_seen', 'take_columns', 'cell', 'moment_of', 'about_row', 'said_in_row',
-           'mostly', 'one_by_one']
+           'Taking', 'folded', 'columns_seen', 'take_columns', 'cell', 'text_at', 'moment_of', 'about_row',
+           'said_in_row', 'mostly', 'one_by_one']
 
 # %% ../../nbs/10_telemetry/78_shapes.ipynb #b5fa835b
 import re
@@ -366,6 +366,14 @@ def cell(
 ):
     "What a row has for a part, `None` where it has nothing."
     return row.value.get(taken[part]) if isinstance(taken.get(part), str) else None
+
+def text_at(
+    value:dict,
+    *keys:str, # the preferred one first
+) -> str|None: # `None` where there is no text and no number
+    "A plain value as text."
+    found = (value.get(k) for k in keys)
+    return next((str(v) for v in found if isinstance(v, (str, int, float)) and v not in ('', False)), None)
 
 def moment_of(
     value, # of a cell

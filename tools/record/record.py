@@ -18,6 +18,9 @@ GROUPS = dict( # set-up -> the environment it runs in
     openai_oi='sdks', openai_traceloop='traceloop', openai_v2='openai_v2', anthropic_oi='sdks', anthropic_traceloop='traceloop',
     langchain_oi='langchain', pydantic_native='pydantic', pydantic_oi='pydantic', openai_agents_oi='agents', google_genai_oi='sdks',
     bedrock_oi='sdks', llama_index_oi='llama_index', dspy_oi='dspy', litellm_oi='dspy', smolagents_oi='smolagents', haystack_oi='haystack')
+IMPORTS = dict( # script under imports/ -> the environment it runs in
+    openai_files='imports_openai', langfuse_observations='imports_langfuse', langfuse_traces='imports_langfuse3', langsmith_runs='imports_langsmith',
+    mlflow_traces='imports_mlflow')
 RAW = dict(raw_genai='pydantic_native') # the same spans as they were sent, not as Phoenix keeps them
 NOISE = ('llm.token_count', 'gen_ai.usage', 'gen_ai.aggregated_usage', 'llm.usage', 'operation.cost', 'llm.cost',
     'gen_ai.response.time_to_first_chunk')
@@ -244,12 +247,32 @@ def record_setup(stub, endpoint, setup):
         write(raw, names, {s['span_id']: as_sent(s) for s in sent}, sent, exchanges, scripts, sent_sessions(sent))
         write_lines(FIXTURES/raw/'otlp.jsonl.gz', collector_file(requests, names))
 
+def record_import(script):
+    "Let a client write the files that importers are tested with."
+    from imports.stable import Stable, without_machine
+    out, home, names = BUILD/'imports'/script, BUILD/'home', Stable()
+    for folder in (out, home, FIXTURES.parent/'imports'):
+        folder.mkdir(parents=True, exist_ok=True)
+    told = dict(RECORD_OUT=str(out), HOME=str(home), PYTHONDONTWRITEBYTECODE='1', NO_PROXY='127.0.0.1')
+    env = {k: v for k,v in os.environ.items() if k in ('PATH', 'LANG', 'TMPDIR')}
+    subprocess.run([python_of(IMPORTS[script]), str(HERE/'imports'/f'{script}.py')], env={**env, **told}, cwd=home, check=True, timeout=300)
+    for path in sorted(out.glob('*.jsonl')): # files of one client name each other's ids
+        text = names.text(path.read_text(encoding='utf-8'))
+        rows = [json.loads(line) for line in text.split('\n') if line]
+        write_lines(FIXTURES.parent/'imports'/path.name, without_machine(rows))
+    print(f'{script}: {", ".join(p.name for p in sorted(out.glob("*.jsonl")))}', flush=True)
+
 def main(wanted):
     "Record the set-ups named, or all; with `--upgrade` from the newest versions."
     from ftkit.telemetry import phoenix
-    stub, chosen = Stub(), [s for s in wanted if s!='--upgrade'] or list(GROUPS)
-    for group in sorted({GROUPS[s] for s in chosen}) if '--upgrade' in wanted else ():
+    stub, asked = Stub(), [s for s in wanted if s!='--upgrade'] or [*GROUPS, *IMPORTS]
+    chosen, scripts = [s for s in asked if s in GROUPS], [s for s in asked if s in IMPORTS]
+    for group in sorted({(GROUPS | IMPORTS)[s] for s in asked}) if '--upgrade' in wanted else ():
         upgrade(group)
+    for script in scripts:
+        record_import(script)
+    if not chosen:
+        return
     with phoenix() as server:
         for setup in chosen:
             record_setup(stub, server.endpoint, setup)
