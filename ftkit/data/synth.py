@@ -9,7 +9,7 @@ __all__ = ['RECORD', 'SyntheticDataset', 'recipe', 'SyntheticDataService', 'open
 import re
 from collections import Counter, defaultdict
 from dataclasses import replace
-from importlib import import_module
+from pkgutil import resolve_name
 
 from ..core import Accounting, content_hash, FtkitError, now, one_of
 from .near import user_text
@@ -49,10 +49,8 @@ class _Needs:
 RECORD = 'ftkit.data.gate:record_generated'
 
 def _function(name):
-    "A function from its 'module:function' name."
-    if not isinstance(name, str): return name
-    module, _, function = name.partition(':')
-    return getattr(import_module(module), function)
+    "A function, given as itself or as its 'module:function' name."
+    return resolve_name(name) if isinstance(name, str) else name
 
 class SyntheticDataService:
     "Makes rows on request."

@@ -6,7 +6,7 @@
 __all__ = ['PROVIDERS', 'open_phoenix', 'open_files', 'describe_provider', 'open_provider']
 
 # %% ../../nbs/10_telemetry/55_providers.ipynb #c2bc2410
-from importlib import import_module
+from pkgutil import resolve_name
 
 from ..core import one_of, plain, variable
 from .files import FileProvider
@@ -62,5 +62,5 @@ def open_provider(
     if about.get('kind')=='custom':
         name = about.get('name')
         raise TelemetryError(f'the provider was one of your own, {name}, which is not opened by its name; pass telemetry_provider=')
-    module, _, function = PROVIDERS[one_of(about.get('kind'), PROVIDERS, 'kind of provider')].partition(':')
-    return getattr(import_module(module), function)(about, tenant_id, project, api_key)
+    opener = resolve_name(PROVIDERS[one_of(about.get('kind'), PROVIDERS, 'kind of provider')])
+    return opener(about, tenant_id, project, api_key)
