@@ -137,6 +137,11 @@ class ConversationTurn:
 
     def __post_init__(self): object.__setattr__(self, 'timestamp', read_time(self.timestamp))
 
+    @property
+    def messages(self) -> list: # of two
+        "The question and the answer as chat messages."
+        return [dict(role='user', content=self.query), dict(role='assistant', content=self.response)]
+
 # %% ../nbs/00_ground/30_records.ipynb #dd3084f3
 @dataclass(frozen=True)
 class ConversationTrajectory(Record):

@@ -96,7 +96,7 @@ def conversation(
     told = trajectory.metadata.get('messages')
     if told: return [*map(for_template, told), dict(role='assistant', content=trajectory.answer)]
     system = trajectory.metadata.get('system')
-    turns = [m for t in trajectory.turns for m in (dict(role='user', content=t.query), dict(role='assistant', content=t.response))]
+    turns = [m for t in trajectory.turns for m in t.messages]
     return [*([dict(role='system', content=system)] if system else []), *turns]
 
 # %% ../../nbs/20_data/50_formats.ipynb #f23d7653

@@ -20,7 +20,7 @@ def messages(
     told = record.metadata.get('messages')
     if told: return [m for m in told if isinstance(m, dict)]
     if hasattr(record, 'turns'):
-        talk = [m for t in record.turns for m in (dict(role='user', content=t.query), dict(role='assistant', content=t.response))]
+        talk = [m for t in record.turns for m in t.messages]
         return talk[:-1]
     if hasattr(record, 'instruction'): return _lines('system', record.instruction)+_lines('user', record.input)
     return _lines('user', record.prompt)

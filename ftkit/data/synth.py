@@ -10,7 +10,7 @@ __all__ = ['RECORD', 'SyntheticDataset', 'recipe', 'finish_row', 'Needed', 'coll
 import re
 from collections import Counter, defaultdict
 from dataclasses import replace
-from importlib import import_module
+from pkgutil import resolve_name
 
 from ..core import Accounting, content_hash, FtkitError, now, one_of
 from .near import user_text

@@ -14,6 +14,7 @@ import numpy as np
 from ..core import FtkitError
 from .load import check_fits, Model
 from .prompt import answer_ids, batches_of, padded, to_ids
+from .tree import common_prefix
 from .windows import position_limit, why_not_whole, window_limits
 
 # %% ../../nbs/30_model/35_score.ipynb #4dcdf59c
@@ -45,9 +46,7 @@ def shared_prefix(
     rows, # lists of token ids
 ) -> int: # tokens that all rows begin with, short of any whole row
     "How long a beginning do these rows share?"
-    a, b = min(rows), max(rows) # in sorted order, what the first and last share, all share
-    n = next((i for i,(x,y) in enumerate(zip(a, b)) if x!=y), len(a))
-    return min(n, min(map(len, rows))-1)
+    return min(common_prefix(rows), min(map(len, rows))-1)
 
 # %% ../../nbs/30_model/35_score.ipynb #89a95fce
 @dataclass(frozen=True)

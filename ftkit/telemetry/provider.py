@@ -8,7 +8,7 @@ __all__ = ['PROVIDERS', 'Provider', 'describe_provider', 'open_provider']
 # %% ../../nbs/10_telemetry/25_provider.ipynb #af66e6f2
 from collections.abc import AsyncIterator
 from datetime import datetime
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Protocol
 
 from ..core import one_of, plain
@@ -74,7 +74,7 @@ def open_provider(
             'which is not opened by its name; pass telemetry_provider=')
     kind = one_of(about.get('kind'), PROVIDERS, 'kind of provider')
     module, _, function = PROVIDERS[kind].partition(':')
-    return getattr(import_module(module), function)(about, tenant_id, project, api_key)
+    return opener(about, tenant_id, project, api_key)
 
 # %% ../../nbs/10_telemetry/25_provider.ipynb #ce5cfa4d
 from ftkit._moved import old_attribute
