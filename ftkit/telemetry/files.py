@@ -84,6 +84,8 @@ class _Folders:
     async def _files(self, project):
         if self.path.is_file() and not self.path.name.endswith(ENDINGS): raise _elsewhere(self.path)
         if self.path.is_file(): return self.path, _beside(self.path.parent, self.path.name.split('.')[0].replace('spans', 'annotations'))
+        here = [self.project, self.path.name] # a provider that was told no project takes any name for the one there is
+        if _beside(self.path, 'spans') and project and self.project!='default': one_of(project, here, 'project')
         if _beside(self.path, 'spans'): return _beside(self.path, 'spans'), _beside(self.path, 'annotations')
         names = await self.projects()
         if not names: raise TelemetryError(f'{self.path} holds no spans.jsonl or spans.parquet')
