@@ -171,7 +171,7 @@ def test_a_log_keeps_calls_tools_times_users_and_annotators():
 GOOD = '{"question": "q", "answer": "a", "good": true}\n'
 
 def test_a_row_that_cannot_be_read_is_left_out_with_its_line(tmp_path):
-    (tmp_path/'x.jsonl').write_bytes((GOOD+'null\n7\n{"question": \n'+'{"a":'*3000+'\n'+'{"a": '*150+'1'+'}'*150+'\n'+GOOD).encode()+b'{"question": "\xff"}\n')
+    (tmp_path/'x.jsonl').write_bytes((GOOD+'null\n7\n{"question": \n'+'{"a":'*3000+'\n'+'{"a": '*150+'1'+'}'*150+'\n'+GOOD).encode()+GOOD.encode().replace(b'"a"', b'"\xff"'))
     imported = import_telemetry(tmp_path/'x.jsonl')
     assert [where.rpartition(' ')[2] for where,_ in imported.left_out]==['2', '3', '4', '5', '6', '8'] and imported.accounting.seen==8 and len(imported.spans)==2
     assert len({s.span_id for s in imported.spans})==2
@@ -258,6 +258,13 @@ def test_what_is_imported_can_be_saved_and_provided(tmp_path, fresh_home):
     imported = import_telemetry([dict(question='q', answer='a', good=1)], agent_type='cafe')
     spans = asyncio.run(all_spans(imported.provider('acme')))
     assert [s.span_id for s in spans]==[s.span_id for s in imported.spans] and asyncio.run(all_spans(FileProvider(imported.save(tmp_path/'x'))))==spans
+
+def test_a_provider_of_one_project_refuses_another(tmp_path):
+    import asyncio
+    folder = import_telemetry([dict(question='q', answer='a', good=1)]).save(tmp_path/'cafe')
+    spans = lambda project: asyncio.run(anext(FileProvider(folder, 'acme', 'shop').span_batches(project)))
+    assert len(spans('shop'))==len(spans('cafe'))==len(spans(None))==1
+    with pytest.raises(FtkitError, match="project 'bank' is not one of: shop, cafe"): spans('bank')
 
 @pytest.mark.parametrize('name, text', [('x.csv', 'question,answer\n'), ('x.jsonl', '{"question": "q"}\n')])
 def test_a_provider_of_files_names_the_import_when_it_is_given_something_else(name, text, tmp_path):

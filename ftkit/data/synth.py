@@ -98,10 +98,8 @@ def collect(
 RECORD = 'ftkit.data.gate:record_generated'
 
 def _function(name):
-    "A function from its 'module:function' name."
-    if not isinstance(name, str): return name
-    module, _, function = name.partition(':')
-    return getattr(import_module(module), function)
+    "A function, given as itself or as its 'module:function' name."
+    return resolve_name(name) if isinstance(name, str) else name
 
 def usable_seeds(
     seeds, # approved examples

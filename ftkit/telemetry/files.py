@@ -201,7 +201,10 @@ class FileProvider(TelemetryProvider):
         "Names of the projects: the folders that hold spans."
         return projects_in(self.path)
 
-    def _files(self, project): return telemetry_files(self.path, project or self.project)
+    def _files(self, project):
+        here = [self.project, self.path.name] # a provider that was told no project takes any name for the one there is
+        if project and self.project!='default' and _beside(self.path, 'spans'): one_of(project, here, 'project')
+        return telemetry_files(self.path, project or self.project)
 
     def _index(self, project):
         path = self._files(project)[1]

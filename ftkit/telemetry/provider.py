@@ -73,8 +73,7 @@ def open_provider(
         raise TelemetryError(f'the provider was one of your own, {about.get("name")}, '
             'which is not opened by its name; pass telemetry_provider=')
     kind = one_of(about.get('kind'), PROVIDERS, 'kind of provider')
-    module, _, function = PROVIDERS[kind].partition(':')
-    return opener(about, tenant_id, project, api_key)
+    return resolve_name(PROVIDERS[kind])(about, tenant_id, project, api_key)
 
 # %% ../../nbs/10_telemetry/25_provider.ipynb #ce5cfa4d
 from ftkit._moved import old_attribute

@@ -191,6 +191,8 @@ class Imported:
         ident = content_hash([self.spans, self.annotations])
         return FileProvider(self.save(home('imports')/ident), tenant_id, project)
 
+    def __repr__(self): return f'Imported({self.name!r}, {self.kind!r}: {_counts_line(self)})'
+
     def __str__(self): return '\n'.join([*_told_lines(self), str(self.accounting)])
 
     def _repr_markdown_(self):
