@@ -398,7 +398,7 @@ def test_the_annotation_configs_of_a_phoenix_are_rules_over_http_and_from_its_da
     made_up = dict(name='config_made_up', type='CATEGORICAL', optimization_direction='MINIMIZE', values=[dict(label='made up', score=1), dict(label='from the source', score=0)])
     for config in (stars, made_up): assert httpx.post(f'{phoenix_server.endpoint}/v1/annotation_configs', json=config).status_code<300
     rules = dict(config_stars=Rule(scale=(1, 5), direction='maximize'), config_made_up=Rule(approve=('from the source',), reject=('made up',)))
-    spans = [replace(numbered(60_000+i), attributes={'input': {'value': f'question {i}'}, 'output': {'value': f'answer {i}'}}) for i in range(3)]
+    spans = [replace(numbered(65_000+i), attributes={'input': {'value': f'question {i}'}, 'output': {'value': f'answer {i}'}}) for i in range(3)]
     notes = [Annotation(spans[0].span_id, 'config_stars', score=2., identifier='mara'), Annotation(spans[1].span_id, 'config_stars', score=5., identifier='mara'), Annotation(spans[2].span_id, 'config_made_up', label='From the source', identifier='mara')]
     run(send(spans, notes, 'configs', phoenix_server.endpoint))
     for p in (PhoenixProvider('acme', 'configs', phoenix_server.endpoint), PhoenixDatabaseProvider(phoenix_server.database_url, 'acme', 'configs')):

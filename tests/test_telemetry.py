@@ -79,6 +79,7 @@ class Stub(BaseHTTPRequestHandler):
     def body(self, fault):
         url = urlsplit(self.path); q = parse_qs(url.query)
         if url.path=='/v1/projects': return dict(data=[dict(name=name, id=i) for name,i in self.server.ids.items()], next_cursor=None)
+        if url.path=='/v1/annotation_configs': return dict(data=[], next_cursor=None)
         if url.path=='/graphql': return dict(data=dict(node=dict(spans=dict(pageInfo=dict(hasNextPage=False, endCursor=None), edges=[dict(node=dict(id=row_id(n+1), spanId=s.span_id, spanAnnotations=[dict(updatedAt='2026-02-01T00:00:00+00:00')])) for n,s in enumerate(SPANS)]))))
         rows = [rest_span(n, s) for n,s in enumerate(SPANS)] if url.path.endswith('/spans') else [rest_note(a) for a in NOTES if a.span_id in q.get('span_ids', [])]
         start, limit = int(base64.b64decode(q['cursor'][0])[5:])-1 if 'cursor' in q else 0, int(q['limit'][0])

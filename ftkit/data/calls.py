@@ -131,8 +131,9 @@ def _kept_elsewhere(span):
 
 def _media(messages): return sorted({kind for m in messages for kind in m.get('media', ())})
 
-def _empty(messages): # a message that says nothing, where something was said
-    return any(m['role']!='system' and not message_text(m) and not m.get('media') for m in messages)
+def _empty(messages): # what a tool gave back says nothing
+    before = [{}, *messages]
+    return any((m['role']=='tool' or b.get('tool_calls')) and not message_text(m) and not m.get('media') for b,m in zip(before, messages))
 
 def _bad_arguments(messages):
     return any(not has_arguments(c) for m in messages for c in m.get('tool_calls') or ())

@@ -188,7 +188,7 @@ def _settled(votes, policy):
     if not kind: return votes[0][1] if isinstance(votes[0][1], str) else 'unknown kind of annotator'
     said = [(a, v) for a,v in votes if a.kind==kind and isinstance(v, bool)]
     yes = sum(v for _,v in said)
-    if 2*yes==len(said) and not any(policy.correction(a) for a,_ in said): return 'people disagree' if kind=='HUMAN' else 'annotators disagree'
+    if 2*yes==len(said) and not any(policy.correction(a) and not a.metadata.get('compared') for a,_ in said): return 'people disagree' if kind=='HUMAN' else 'annotators disagree'
     return _decided(2*yes>len(said), said, kind, policy)
 
 # %% ../../nbs/20_data/12_verdicts.ipynb #09c440d0

@@ -205,7 +205,8 @@ def _add_choices(
         better = None if c.better is None else message_text(c.sides[c.better])
         verdict = dict(good=c.word) if better is None else dict(good=True) if better==text else dict(good=False, correction=better)
         who = c.said.who or (c.about.source if len(choices)>1 else '')
-        imported.annotations.append(note_on(span, replace(c.said, who=who, time=c.about.start, **verdict)))
+        note = note_on(span, replace(c.said, who=who, time=c.about.start, **verdict))
+        imported.annotations.append(replace(note, metadata={**note.metadata, 'compared': True}) if len(choices)>1 else note)
 
 def _tell_choices(
     rows:list, # of `SourceRow`
