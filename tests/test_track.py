@@ -42,7 +42,7 @@ def test_every_field_that_acts_in_training_is_in_the_report(tmp_path):
     plan = Plan(tenant_id='acme', project='shop', model_type='embedding', modality='text', margin=.2, embedding_loss='triplet', quantize=None, save_steps=9, max_length=64)
     folder = run_folder(tmp_path, plan=plan)
     named = {name for name,*_ in hyperparameters(facts_of(folder))}
-    assert {*type(plan.train).model_fields, *type(plan.adapter).model_fields}-named=={'base_model', 'beta', 'quantize'}
+    assert {*type(plan.train).model_fields, *type(plan.adapter).model_fields}-named=={'base_model', 'beta', 'quantize', 'number_format'}
     whole = {name for name,*_ in hyperparameters({**facts_of(folder), 'plan': plan.but(use_lora=False).flat()})}
     assert named-whole=={'lora_r', 'lora_alpha', 'lora_dropout', 'target_modules'}
 
