@@ -12,7 +12,7 @@ MOVED = { # module of 0.1 -> the pages its names are on
     'backends.training': 'jobs.training',
     'core': 'core disk display records',
     'data.approval': 'data.decisions data.approval_tables data.approval data.gate data.queue',
-    'data.clean': 'data.near data.checks data.clean data.overlap',
+    'data.clean': 'data.near data.checks data.clean data.overlap words',
     'data.extract': 'data.calls data.rules data.verdicts data.outlines data.judged data.examples data.triplets data.trajectories data.extract',
     'data.split': 'data.certificate data.split',
     'data.synth': 'data.requests data.recombine data.screen data.synth',
@@ -21,6 +21,7 @@ MOVED = { # module of 0.1 -> the pages its names are on
     'evals.judge': 'evals.judge',
     'train.dpo': 'train.dpo',
     'evals.compare': 'evals.sheet evals.verdict evals.pair evals.compare',
+    'evals.metrics': 'evals.metrics words',
     'experiment': 'runs.experiment runs.export runs.history',
     'faults': 'runs.faults',
     'feedback': 'telemetry.feedback',
@@ -60,7 +61,6 @@ RENAMED = { # page and name of 0.1 -> name on that page
     'data.dspy:generate': 'generate_rows',
     'data.extract:known': 'check_agent',
     'data.near:asked': 'user_text',
-    'data.near:words': 'text_words',
     'data.queue:agreement': 'reviewer_agreement',
     'data.trajectories:unapproved': 'not_learned',
     'data.verdicts:rate': 'settle_verdicts',
@@ -86,8 +86,9 @@ RENAMED = { # page and name of 0.1 -> name on that page
     'telemetry.wire:ask': 'request',
     'train.base:watch': 'attach_callbacks',
     'train.dpo:shared_trainer': 'shared_dpo_trainer',
+    'words:words': 'text_words',
 }
-HERE = {'core', 'data.approval', 'data.clean', 'data.extract', 'data.split', 'data.synth', 'data.version', 'data.dspy', 'evals.judge', 'train.dpo', 'evals.compare', 'pipeline', 'telemetry', 'telemetry.provider', 'train.base'} # of these, the pages and rooms that are still there
+HERE = {'core', 'data.approval', 'data.clean', 'data.extract', 'data.split', 'data.synth', 'data.version', 'data.dspy', 'evals.judge', 'evals.metrics', 'train.dpo', 'evals.compare', 'pipeline', 'telemetry', 'telemetry.provider', 'train.base'} # of these, the pages and rooms that are still there
 
 def find(old:str, name:str):
     "The object that a module of 0.1 had under a name, the page it is on, and its name there."

@@ -16,7 +16,8 @@ import numpy as np
 
 from ..core import Accounting, content_hash
 from .checks import CHECKS, Check, each, open_check, reasons_of
-from .near import answers, user_text, canonical, messages, near_duplicate_groups, text_words
+from .near import answers, user_text, canonical, messages, near_duplicate_groups
+from ..words import text_words
 from ..records import RecordDataset
 
 # %% ../../nbs/20_data/36_clean.ipynb #801633e1

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 import numpy as np
 
-from .near import answers, user_text, text_words
+from .near import answers, user_text
+from ..words import text_words
 
 # %% ../../nbs/20_data/38_overlap.ipynb #767af45d
 def _grams(text, n):

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 from ..core import content_hash, FtkitError
-from .near import text_words
 from ..records import InstructionExample
+from ..words import standing_alone, text_words, word_spans
 
 # %% ../../nbs/20_data/62_recombine.ipynb #16435c1a
 @dataclass(frozen=True)
@@ -96,12 +96,14 @@ def copied(
     answer:str,
 ) -> str|None: # the longest run of words in both, None when it is too short to mean anything
     "What the answer takes over from the request."
-    x, y = ([m.group() for m in re.finditer(r'\w+', t)] for t in (ask, answer))
+    spans = word_spans(ask)
+    x, y = [ask[a:b] for a,b in spans], [answer[a:b] for a,b in word_spans(answer)]
     m = SequenceMatcher(None, x, y, autojunk=False).find_longest_match()
-    run = x[m.a:m.a+m.size]
-    while run and run[0].casefold() in SMALL: run = run[1:] # they belong to the sentence, not to the thing
-    found = re.search(r'\b'+r'\W+'.join(map(re.escape, run))+r'\b', ask) if sum(map(len, run))>=4 else None
-    return found.group() if found and found.group() in answer else None
+    run = spans[m.a:m.a+m.size]
+    while run and ask[slice(*run[0])].casefold() in SMALL: run = run[1:] # they belong to the sentence, not to the thing
+    if sum(b-a for a,b in run)<4: return None
+    found = ask[run[0][0]:run[-1][1]]
+    return found if found in answer else None
 
 def exchange(
     seed, # gives request and answer
@@ -111,10 +113,12 @@ def exchange(
     a, b = (copied(last_ask(s), s.output) for s in (seed, other))
     number = lambda t: any(c.isdigit() for c in t)
     if not a or not b or a==b or number(a)!=number(b): return None
-    put = lambda t: re.sub(rf'\b{re.escape(a)}\b', lambda m: b, t)
+    put = lambda t: re.sub(standing_alone(a), lambda m: b, t)
     return put(last_ask(seed)), put(seed.output)
 
 # %% ../../nbs/20_data/62_recombine.ipynb #06c68b19
+def _written(text): return {text[a:b] for a,b in word_spans(text)}
+
 def roughen(
     a:str, # a request
     keep:str, # words of the answer, which stay as they are
@@ -124,7 +128,7 @@ def roughen(
     w, fixed = a.split(), set(text_words(keep))
     long = [i for i,x in enumerate(w) if len(x)>4 and x.isalpha() and x.casefold() not in fixed]
     plainer = a.lower().rstrip(string.punctuation+' ')
-    if plainer!=a and (not long or rng.random()<.3) and not (set(re.findall(r'\w+', a)) & set(re.findall(r'\w+', keep)) - set(plainer.split())): return plainer or None
+    if plainer!=a and (not long or rng.random()<.3) and not (_written(a) & _written(keep) - set(plainer.split())): return plainer or None
     if not long: return None
     i = rng.choice(long)
     k = rng.randrange(1, len(w[i])-2)

@@ -10,7 +10,8 @@ import math, re
 from collections import Counter
 from dataclasses import dataclass
 
-from .near import user_text, text_words
+from .near import user_text
+from ..words import text_words
 from .requests import _as_json, Nearest
 
 # %% ../../nbs/20_data/64_screen.ipynb #e467a38f

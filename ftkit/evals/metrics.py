@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['positions', 'top_k', 'brier', 'reliability', 'calibration_error', 'plot_reliability', 'outside', 'exact',
-           'label_rows', 'label_metrics', 'parse_json', 'fields_of', 'field_rows', 'field_metrics', 'words', 'token_f1',
+           'label_rows', 'label_metrics', 'parse_json', 'fields_of', 'field_rows', 'field_metrics', 'token_f1',
            'text_rows', 'text_metrics', 'preference_rows', 'ranked', 'retrieval_rows', 'latency_metrics']
 
 # %% ../../nbs/70_evals/10_metrics.ipynb #f2c217b6
-import json, re
+import json, re, unicodedata
 from collections import Counter
 import numpy as np
 
 from ..core import FtkitError
+from ..words import text_words
 from ..display import picture
 
 # %% ../../nbs/70_evals/10_metrics.ipynb #98a25977
@@ -91,8 +92,8 @@ def outside(
     labels, # the output space
 ) -> np.ndarray: # 1.0 or 0.0 a row
     "Is the answer outside the output space?"
-    space = {l.strip() for l in labels}
-    return np.array([float(a.strip() not in space) for a in answers])
+    space = {_composed(l) for l in labels}
+    return np.array([float(_composed(a) not in space) for a in answers])
 
 # %% ../../nbs/70_evals/10_metrics.ipynb #82fe0c01
 def exact(
@@ -100,7 +101,9 @@ def exact(
     truth, # what was approved
 ) -> np.ndarray: # 1.0 or 0.0 a row
     "Is the answer the approved one, letter for letter? Surrounding white space is forgiven."
-    return np.array([float(a.strip()==t.strip()) for a,t in zip(answers, truth, strict=True)])
+    return np.array([float(_composed(a)==_composed(t)) for a,t in zip(answers, truth, strict=True)])
+
+def _composed(text): return unicodedata.normalize('NFC', text).strip() # an accent is the same letter in both its spellings
 
 # %% ../../nbs/70_evals/10_metrics.ipynb #f7677240
 def label_rows(
@@ -154,7 +157,7 @@ def _leaves(value, path):
         for k,v in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _leaves(v, f'{path}.{k}' if isinstance(value, dict) else path+'[]')
     elif isinstance(value, str):
-        if value: yield path, json.dumps(' '.join(value.split()), ensure_ascii=False)
+        if value: yield path, json.dumps(_composed(' '.join(value.split())), ensure_ascii=False)
     elif value is not None: yield path, json.dumps(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 # %% ../../nbs/70_evals/10_metrics.ipynb #88a50704
@@ -181,13 +184,6 @@ def field_metrics(
     return dict(f1=share(2*hits, said+wanted), precision=share(hits, said), recall=share(hits, wanted),
                 parse_rate=float(rows['parse_rate'].mean()), exact_match=float(rows['exact_match'].mean()))
 
-# %% ../../nbs/70_evals/10_metrics.ipynb #9d52715c
-def words(
-    text:str,
-) -> list: # lower-case words and numbers
-    "The words of a text."
-    return re.findall(r'\w+', text.casefold())
-
 # %% ../../nbs/70_evals/10_metrics.ipynb #7fd66813
 def token_f1(
     answers, # what was generated
@@ -195,7 +191,7 @@ def token_f1(
 ) -> np.ndarray: # between 0 and 1, one a row
     "Overlap of words, as in SQuAD but without its rule about English articles."
     def one(a, t):
-        a, t = Counter(words(a)), Counter(words(t))
+        a, t = Counter(text_words(a)), Counter(text_words(t))
         return 2*sum((a & t).values())/(sum(a.values())+sum(t.values())) if a or t else 1.
     return np.array([one(a, t) for a,t in zip(answers, truth, strict=True)])
 
@@ -261,3 +257,8 @@ def latency_metrics(
     "Mean and 95th percentile, in milliseconds."
     if not len(ms): return dict(latency_ms=float('nan'), latency_p95_ms=float('nan'))
     return dict(latency_ms=float(np.mean(ms)), latency_p95_ms=float(np.percentile(ms, 95)))
+
+# %% ../../nbs/70_evals/10_metrics.ipynb #2fdc3f13
+from ftkit._moved import old_attribute
+
+__getattr__ = old_attribute('evals.metrics')

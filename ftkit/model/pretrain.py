@@ -9,7 +9,7 @@ __all__ = ['QUALITY', 'ASKS', 'ROUTES', 'Text', 'prose', 'docstrings', 'service_
            'perplexity', 'unigram_perplexity']
 
 # %% ../../nbs/30_model/50_pretrain.ipynb #98a5b036
-import ast, gzip, inspect, json, math, re
+import ast, gzip, inspect, json, math, re, unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,6 +23,7 @@ from ..data.near import near_duplicate_groups
 from ..disk import read_jsonl
 from .tiny import EOS
 from ..records import InstructionExample
+from ..words import text_words
 
 # %% ../../nbs/30_model/50_pretrain.ipynb #2dea9883
 @dataclass(frozen=True)
@@ -112,11 +113,12 @@ def licence(
 # %% ../../nbs/30_model/50_pretrain.ipynb #d895ed3f
 def too_short(t):
     "Fewer than 12 characters or three words."
-    return 'too short' if len(t.text)<12 or len(t.text.split())<3 else None
+    return 'too short' if len(t.text)<12 or len(text_words(t.text))<3 else None
 
 def symbols(t):
     "Under three quarters are letters and spaces."
-    return 'mostly symbols' if sum(c.isalpha() or c==' ' for c in t.text)<.75*len(t.text) else None
+    letters = sum(c==' ' or unicodedata.category(c)[0] in 'LM' for c in t.text)
+    return 'mostly symbols' if letters<.75*len(t.text) else None
 
 def control(t):
     "Something is in it that no reader sees, or a marker of chat templates."
@@ -130,7 +132,7 @@ def repetitive(t):
 QUALITY = (too_short, symbols, control, repetitive)
 
 # %% ../../nbs/30_model/50_pretrain.ipynb #2d9587bb
-def _same(text): return ' '.join(re.findall(r'\w+', text.lower()))
+def _same(text): return ' '.join(text_words(text))
 
 def curate_corpus(
     texts, # of `Text`

@@ -8,7 +8,6 @@ __all__ = ['KEYMAP', 'DECISIONS', 'PAGE', 'show_record', 'word_diff', 'counts_te
            'action_button', 'decision_of', 'ItemCard', 'page_of', 'row_html', 'Question', 'ItemTable']
 
 # %% ../../nbs/92_doors/40_parts.ipynb #0b143c64
-import re
 from difflib import SequenceMatcher
 from functools import cache, partial
 from html import escape
@@ -19,6 +18,7 @@ from ..data.decisions import ReviewItem, STATUSES
 from ..data.queue import ReviewQueue, SORTS
 from ..display import clip, html_table
 from ..records import ConversationTrajectory, PreferencePair, Triplet
+from ..words import text_pieces
 
 # %% ../../nbs/92_doors/40_parts.ipynb #105c291b
 _PRE = 'white-space:pre-wrap;margin:.1em 0;max-height:22em;overflow:auto;'
@@ -59,7 +59,7 @@ def word_diff(
 ) -> str: # HTML; empty when nothing changed
     "What changed, word by word."
     if old==new: return ''
-    a, b = (re.findall(r'\s+|\w+|[^\w\s]', text) for text in (old, new))
+    a, b = text_pieces(old), text_pieces(new)
     parts = []
     for op,i1,i2,j1,j2 in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
         if op=='equal': parts.append(escape(''.join(a[i1:i2])))
