@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UNSPACED', 'WITH_MARKS', 'MARKS', 'EMOJI', 'SPACED', 'WORD', 'text_words', 'text_pieces', 'word_spans',
-           'standing_alone']
+           'word_borders', 'standing_alone']
 
 # %% ../nbs/00_ground/35_words.ipynb #593cd68d
 import re
@@ -67,11 +67,17 @@ def word_spans(
     return [m.span() for m in _WORD.finditer(text)]
 
 # %% ../nbs/00_ground/35_words.ipynb #f0bfb94d
-def standing_alone(
+def word_borders(
     text:str, # as it is written
-    inner:str|None=None, # the pattern to look for; the text itself when `None`
-) -> str: # a pattern
-    "A pattern that finds a text where it is a word, or several, of its own."
+) -> tuple: # patterns for before and after it
+    "What may not stand beside a text that is a word, or several, of its own."
     before = rf'(?<!{SPACED})(?<![{MARKS}])' if re.match(rf'{SPACED}|[{MARKS}]', text) else ''
     after = rf'(?!{SPACED})' if re.search(rf'{SPACED}[{MARKS}]*$', text) else ''
-    return f'{before}(?:{re.escape(text) if inner is None else inner}){after}(?![{MARKS}])'
+    return before, f'{after}(?![{MARKS}])'
+
+def standing_alone(
+    text:str, # as it is written
+) -> str: # a pattern
+    "A pattern that finds a text where it stands alone."
+    before, after = word_borders(text)
+    return f'{before}{re.escape(text)}{after}'

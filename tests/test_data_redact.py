@@ -16,7 +16,7 @@ from ftkit.records import (
     ConversationTrajectory, ConversationTurn, InstructionDataset, InstructionExample, PreferencePair,
     Triplet)
 from ftkit.data.redact import (
-    DETECTORS, Redactor, findings, json_parts, luhn, name_detector, redact, redact_text, Placeholders)
+    DETECTORS, Redactor, findings, json_parts, luhn, name_detector, plain_view, redact, redact_text, Placeholders)
 
 DATA = Path(__file__).parents[2]/'shared/data'
 
@@ -223,3 +223,37 @@ def test_real_feedback_keeps_its_order_ids_and_loses_only_contact_data():
         safe, counts = redact(rows)
         assert counts==expected and sum(a!=b for a,b in zip(rows, safe))==sum(expected.values())
         for r in safe: json.loads(r.input), json.loads(r.output)
+
+# any script
+
+CARD = '4111 1111 1111 1111'
+
+@pytest.mark.parametrize('text', [
+    '我的卡号是4111111111111111，请退款', f'カード番号は{CARD}です', f'카드{CARD}입니다', 'หมายเลขบัตร4111111111111111ครับ', 'मेरा कार्ड४१११११११११११११११है', f'карта{CARD}и', 'بطاقتي٤١١١ ١١١١ ١١١١ ١١١١و',
+    '４１１１－１１１１－１１１１－１１１１', '4111\u00a01111\u202f1111\u30001111', '4111\u20111111\u20131111\u22121111', '4111\u200b1111\u200b1111\u200b1111', '💳4111111111111111💳', 'cafe\u03014111111111111111'])
+def test_a_card_number_is_found_beside_any_script(text): assert [k for *_,k in findings(text)]==['CARD'], text
+
+@pytest.mark.parametrize('text, kind, value', [
+    ('联系foo@bar.com请', 'EMAIL', 'foo@bar.com'), ('メールはa.b@example.co.jpまで', 'EMAIL', 'a.b@example.co.jp'), ('घर राम@उदाहरण.भारत पर', 'EMAIL', 'राम@उदाहरण.भारत'), ('письмо иван@почта.рф', 'EMAIL', 'иван@почта.рф'), ('联系foo＠bar.com请', 'EMAIL', 'foo＠bar.com'),
+    ('地址192.168.7.1在', 'IP', '192.168.7.1'), ('电话+86 138 1234 5678吗', 'PHONE', '+86 138 1234 5678'), ('社保123-45-6789号', 'SSN', '123-45-6789'), ('账户DE89370400440532013000，', 'IBAN', 'DE89370400440532013000'), ('密钥AKIAIOSFODNN7EXAMPLE的', 'SECRET', 'AKIAIOSFODNN7EXAMPLE'), ('钥匙aB3xY9kLm2Qw8ErT5zUv的', 'SECRET', 'aB3xY9kLm2Qw8ErT5zUv')])
+def test_a_value_ends_where_another_script_begins(text, kind, value):
+    assert [(text[a:b], k) for a,b,k in findings(text)]==[(value, kind)]
+
+@pytest.mark.parametrize('text', ['order4111111111111111', 'x_4111111111111111', 'Zoë4111111111111111', '订单4111111111111112'])
+def test_a_number_inside_a_latin_word_or_without_its_check_digit_stays(text): assert findings(text)==[]
+
+@pytest.mark.parametrize('name, text, found', [('王小明', '我叫王小明。', ['王小明']), ('राम', 'राम और रामा', ['राम']), ('김철수', '김철수가 왔다', ['김철수']), ('Ann', '请联系Ann先生和Annual', ['Ann']), ('สมชาย', 'ผมชื่อสมชายครับ', ['สมชาย'])])
+def test_a_name_is_found_in_any_script(name, text, found): assert [text[a:b] for a,b in name_detector([name, 'Bob'])(text)]==found
+
+def test_many_names_make_one_pattern_of_their_own_length():
+    names = [f'Name{i} Of' for i in range(20_000)]+[f'王{chr(0x4e00+i)}' for i in range(1000)]
+    began = time.process_time()
+    assert len(list(name_detector(names)('Name19999 Of met 我叫王一 there')))==2 and time.process_time()-began<30
+
+def test_one_number_in_two_scripts_has_one_placeholder():
+    holders = Placeholders()
+    assert holders('CARD', '4111 1111 1111 1111')==holders('CARD', '٤١١١١١١١١١١١١١١١')==holders('CARD', '４１１１－１１１１－１１１１－１１１１')
+    assert holders('NAME', 'José')==holders('NAME', 'Jose\u0301')
+
+@given(st.text())
+def test_the_plain_view_keeps_every_place(text): assert len(plain_view(text))==len(text)
