@@ -98,8 +98,11 @@ def slug(
     text:str, # any text
 ) -> str: # safe inside a file name
     "Fold a text to something a folder can be called."
-    text = unicodedata.normalize('NFKD', text).encode('ascii', 'ignore').decode().lower()
-    return re.sub(r'[^a-z0-9]+', '-', text).strip('-')[:40] or 'x'
+    plain_letters = unicodedata.normalize('NFKD', text).encode('ascii', 'ignore').decode().lower()
+    name = re.sub(r'[^a-z0-9]+', '-', plain_letters).strip('-')
+    whole = text.isascii() and len(name)<=40
+    if whole and (name or not text): return name or 'x'
+    return f'{name[:31].strip("-") or "x"}-{content_hash(unicodedata.normalize("NFC", text), 8)}'
 
 # %% ../nbs/00_ground/00_core.ipynb #c53503cf
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['COUNTED', 'EXAMINED', 'policy_of', 'records_for', 'check_tenant', 'extract', 'Curated', 'curate', 'Dataset', 'divide',
            'stored', 'Choice', 'counted', 'asked_for', 'choose_method', 'with_approved', 'trained_rows', 'packed',
-           'train', 'tested_kind', 'examine', 'Registered', 'describe_result', 'free_version', 'register']
+           'train', 'tested_kind', 'examine', 'Registered', 'describe_result', 'adapter_name', 'free_version',
+           'register']
 
 # %% ../nbs/92_doors/20_stages.ipynb #2ac7b2d9
 import threading
@@ -16,7 +17,7 @@ from pathlib import Path
 from .adapters.card import write_card
 from .adapters.registry import AdapterRegistry
 from .adapters.storage import file_uri, upload_adapter
-from .core import FtkitError, plain, slug
+from .core import content_hash, FtkitError, plain, slug
 from .data.approval import ApprovalStore
 from .data.certificate import certificate
 from .data.clean import clean
@@ -324,6 +325,16 @@ def describe_result(
     if verdict: about += f' The evaluation said: {headline(verdict)}.'
     write_card(path, slug(source.subject), about, 'text-generation' if model_type=='llm' else 'sentence-similarity')
 
+# %% ../nbs/92_doors/20_stages.ipynb #9c66991d
+def adapter_name(
+    registry:AdapterRegistry,
+    source:Source,
+) -> str:
+    "The name of the agent's adapters; one with a hash where another agent of the tenant has it."
+    name = slug(source.subject)
+    others = [a for a in registry.list_adapters(source.tenant_id, name=name) if a.agent_type!=source.subject]
+    return f'{name}-{content_hash(source.subject, 8)}' if others else name
+
 # %% ../nbs/92_doors/20_stages.ipynb #0a0200bd
 def free_version(
     registry:AdapterRegistry,
@@ -346,7 +357,7 @@ def register(
     "Keep the adapter in the registry, with its report and where it came from."
     pin_base(run.folder, plan.train.base_model, resolve_base(plan.train.base_model))
     registry, source, after = AdapterRegistry(), plan.source, plan.after
-    name, path = slug(source.subject), run.folder/trained.adapter
+    name, path = adapter_name(registry, source), run.folder/trained.adapter
     describe_result(path, source, plan.method.model_type, verdict)
     uri = upload_adapter(path, after.adapter_storage_uri) if after.adapter_storage_uri else None
     figures = {k: v for k,v in trained.metrics.items() if isinstance(v, (int, float))}

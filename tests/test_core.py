@@ -3,7 +3,7 @@ import json, signal, subprocess, sys
 
 import pytest
 
-from ftkit.core import Accounting, FtkitError, as_time, check_name, content_hash, to_json
+from ftkit.core import Accounting, FtkitError, as_time, check_name, content_hash, slug, to_json
 from ftkit.disk import atomic_dir, atomic_file, read_json, read_jsonl, write_json, write_jsonl
 from ftkit.display import html_table
 from ftkit.records import (
@@ -85,3 +85,15 @@ def test_no_time_is_none(value): assert as_time(value) is None
 def test_times_without_a_zone_are_utc(): assert as_time('2026-01-01T00:00:00').isoformat()=='2026-01-01T00:00:00+00:00'
 
 def test_json_is_canonical(): assert to_json({'b': 1, 'a': [True, None]})=='{"a":[true,null],"b":1}'
+
+@pytest.mark.parametrize('some', [('Заявка', 'Ответ', 'заявка'), ('返金', '退款', 'คืนเงิน', '👍', '👎'), ('José', 'Jose', 'jose 返金'), ('a'*41, 'a'*42), ('!', '?', ''), ('ß', 'ss')])
+def test_names_in_other_scripts_do_not_share_a_slug(some):
+    slugs = [slug(name) for name in some]
+    assert len(set(slugs))==len(some)
+    assert all(check_name(s)==s and len(s)<=40 for s in slugs)
+
+@pytest.mark.parametrize('name, folded', [('Profile Selection / v2', 'profile-selection-v2'), ('routing', 'routing'), ('', 'x'), ('../../etc', 'etc')])
+def test_names_in_ascii_keep_their_slug(name, folded): assert slug(name)==folded
+
+def test_a_readable_part_stays_and_two_spellings_of_an_accent_are_one_name():
+    assert slug('Café 返金').startswith('cafe-') and slug('Cafe\u0301')==slug('Café')

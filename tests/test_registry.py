@@ -49,6 +49,16 @@ def sound(registry, tenant='acme', agent='routing'):
 
 # ---- records
 
+def test_two_agents_never_share_a_name_silently(tmp_path, folder):
+    from ftkit.plans.plan import Source
+    from ftkit.stages import adapter_name
+    registry = AdapterRegistry(f'sqlite:///{tmp_path/"registry.db"}', tmp_path/'registry')
+    one, other, third = (Source(tenant_id='acme', project='p', agent_type=t) for t in ('profile_selection', 'Profile Selection', 'Профиль'))
+    name = adapter_name(registry, one)
+    add(registry, folder, name=name, agent_type='profile_selection')
+    assert name=='profile-selection'==adapter_name(registry, one), 'the first keeps it'
+    assert adapter_name(registry, other).startswith('profile-selection-') and adapter_name(registry, third).startswith('x-')
+
 def test_what_was_registered_is_read_back_whole(registry, folder):
     parent = add(registry, folder)
     links = dict(dataset_version='ds-1', run_id='run-7', parent_id=parent, approvals=['batch-1', 'batch-2'], adapter_uri='hf://acme/router@v1')
