@@ -154,7 +154,8 @@ def test_structured_and_free_text_are_measured_in_their_own_way(base, adapter):
     r = C.evaluate(base, adapter, shape, **CPU)
     assert r.task=='structured' and {'f1', 'precision', 'recall', 'parse_rate', 'mean_logprob'}<=set(r.adapter_metrics) and r.decides=='f1'
     t = C.evaluate(base, adapter, [ask(n, f'It is the colour number {n}.') for n in range(12)], **CPU)
-    assert t.task=='text' and {'token_f1', 'exact_match', 'mean_logprob'}<=set(t.adapter_metrics) and as_attributes(t)['metrics.base.accuracy']==t.base_metrics['token_f1']
+    assert t.task=='text' and t.decides=='chrf' and {'chrf', 'token_f1', 'exact_match', 'mean_logprob'}<=set(t.adapter_metrics)
+    assert as_attributes(t)['metrics.base.accuracy']==t.base_metrics['chrf']
 
 
 def test_a_gain_in_likelihood_shows_in_free_text(base, taught):

@@ -150,3 +150,21 @@ def test_ndcg_agrees_with_scikit_learn_and_reciprocal_rank_with_its_definition(s
 def test_an_embedding_that_maps_all_to_one_point_finds_nothing_and_a_query_without_answer_is_refused():
     assert M.retrieval_rows(np.zeros((1, 5)), [[1, 0, 0, 0, 0]], 4)['recall_at_4'][0]==0
     with pytest.raises(FtkitError, match='1 queries have no relevant'): M.retrieval_rows(np.zeros((1, 2)), [[0, 0]])
+
+TEXTS = dict(english=('The parcel left today.', 'Your parcel leaves today.'), hindi=('आपका ऑर्डर परसों आएगा', 'आपका ऑर्डर कल आएगा'), japanese=('返金は三日以内に処理します。', '返金は三日以内に処理されます。'))
+
+@pytest.mark.parametrize('language', TEXTS)
+def test_chrf_is_what_sacrebleu_says(language):
+    from sacrebleu import sentence_chrf
+    answer, truth = TEXTS[language]
+    assert M.chrf([answer, truth, ''], [truth]*3)==pytest.approx([sentence_chrf(answer, [truth]).score/100, 1, 0])
+
+@pytest.mark.parametrize('answer, truth, value', [('The parcel left today.', 'Your parcel leaves today.', 0.4714), ('आपका ऑर्डर परसों आएगा', 'आपका ऑर्डर कल आएगा', 0.6021), ('返金は三日以内に処理します。', '返金は三日以内に処理されます。', 0.6729), ('', '', 1), ('はい', 'はい', 1), ('Cafe\u0301', 'Café', 1), ('はい', 'いいえ', 5/28)])
+def test_chrf_of_known_texts(answer, truth, value): # the last by hand: precision 1/4 and recall 1/6, recall counting twice
+    assert M.chrf([answer], [truth])[0]==pytest.approx(value, abs=1e-4)
+
+def test_the_metric_that_decides_on_free_text_needs_no_spaces():
+    from ftkit.evals.sheet import COMPARED, DECIDES
+    assert DECIDES['text']=='chrf' and 'token_f1' in COMPARED['text']
+    rows = M.text_rows(['返金は三日以内に処理します。'], ['返金は三日以内に処理されます。'], [-3.], [4])
+    assert rows['chrf'][0]>.5 and M.text_metrics(rows)['chrf']==rows['chrf'][0]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['positions', 'top_k', 'brier', 'reliability', 'calibration_error', 'plot_reliability', 'outside', 'exact',
-           'label_rows', 'label_metrics', 'parse_json', 'fields_of', 'field_rows', 'field_metrics', 'token_f1',
+           'label_rows', 'label_metrics', 'parse_json', 'fields_of', 'field_rows', 'field_metrics', 'token_f1', 'chrf',
            'text_rows', 'text_metrics', 'preference_rows', 'ranked', 'retrieval_rows', 'latency_metrics']
 
 # %% ../../nbs/70_evals/10_metrics.ipynb #f2c217b6
@@ -195,6 +195,19 @@ def token_f1(
         return 2*sum((a & t).values())/(sum(a.values())+sum(t.values())) if a or t else 1.
     return np.array([one(a, t) for a,t in zip(answers, truth, strict=True)])
 
+# %% ../../nbs/70_evals/10_metrics.ipynb #1cc8130d
+def chrf(
+    answers, # what was generated
+    truth, # what was approved
+) -> np.ndarray: # between 0 and 1, one a row
+    "Overlap of runs of characters."
+    from sacrebleu.metrics import CHRF
+    metric = CHRF()
+    def one(a, t):
+        a, t = _composed(a), _composed(t)
+        return 1. if a==t else metric.sentence_score(a, [t]).score/100
+    return np.array([one(a, t) for a,t in zip(answers, truth, strict=True)])
+
 # %% ../../nbs/70_evals/10_metrics.ipynb #e6df84d4
 def text_rows(
     answers, # what was generated
@@ -203,7 +216,7 @@ def text_rows(
     tokens, # its tokens
 ) -> dict: # metric -> one value a row
     "Every metric of free text, row by row."
-    return dict(token_f1=token_f1(answers, truth), exact_match=exact(answers, truth), mean_logprob=np.asarray(logprob, float)/np.maximum(tokens, 1),
+    return dict(chrf=chrf(answers, truth), token_f1=token_f1(answers, truth), exact_match=exact(answers, truth), mean_logprob=np.asarray(logprob, float)/np.maximum(tokens, 1),
                 logprob=np.asarray(logprob, float), tokens=np.asarray(tokens, float))
 
 # %% ../../nbs/70_evals/10_metrics.ipynb #ad5f8339
@@ -211,8 +224,8 @@ def text_metrics(
     rows:dict, # from `text_rows`
 ) -> dict: # metric -> value
     "One figure for each metric of free text."
-    return dict(token_f1=float(rows['token_f1'].mean()), exact_match=float(rows['exact_match'].mean()),
-                mean_logprob=float(rows['logprob'].sum()/max(rows['tokens'].sum(), 1)))
+    means = {k: float(rows[k].mean()) for k in ('chrf', 'token_f1', 'exact_match')}
+    return dict(means, mean_logprob=float(rows['logprob'].sum()/max(rows['tokens'].sum(), 1)))
 
 # %% ../../nbs/70_evals/10_metrics.ipynb #fa7c5ef8
 def preference_rows(

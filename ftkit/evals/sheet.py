@@ -138,11 +138,11 @@ def fill_retrieval(
     return dict({name: v.tolist() for name,v in M.retrieval_rows(scores.round(6), relevant, k).items()}, failed=[None]*len(records))
 
 # %% ../../nbs/70_evals/40_sheet.ipynb #1a68fa28
-DECIDES = dict(labels='accuracy', structured='f1', text='token_f1', preference='accuracy', retrieval='mrr')
+DECIDES = dict(labels='accuracy', structured='f1', text='chrf', preference='accuracy', retrieval='mrr')
 LESS_IS_BETTER = {'brier', 'hallucination_rate', 'error_rate', 'calibration_error', 'latency_ms', 'latency_p95_ms'}
 NO_LIMIT = {'mean_logprob', 'margin'} # all other rows lie between 0 and 1, or 2 for brier
 COMPARED = dict(labels=('accuracy', 'top_3_accuracy', 'generated_accuracy', 'brier', 'hallucination_rate'), structured=('f1', 'exact_match', 'parse_rate', 'mean_logprob'),
-                text=('token_f1', 'exact_match', 'mean_logprob'), preference=('accuracy', 'per_token_accuracy', 'margin'), retrieval=('mrr', 'ndcg_at_10', 'recall_at_10'))
+                text=('chrf', 'token_f1', 'exact_match', 'mean_logprob'), preference=('accuracy', 'per_token_accuracy', 'margin'), retrieval=('mrr', 'ndcg_at_10', 'recall_at_10'))
 
 # %% ../../nbs/70_evals/40_sheet.ipynb #d9c11362
 def scored(

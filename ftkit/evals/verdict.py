@@ -125,7 +125,7 @@ class EvaluationResult(_Finding):
     __repr__ = __str__ # its fields name folders of this machine
 
 # %% ../../nbs/70_evals/45_verdict.ipynb #88402fce
-ORDER = ('accuracy', 'f1', 'token_f1', 'judge_score', 'mrr', 'ndcg_at_10', 'recall_at_10', 'precision', 'recall', 'top_3_accuracy', 'exact_match', 'generated_accuracy', 'parse_rate', 'per_token_accuracy', 'confidence', 'mean_logprob', 'margin',
+ORDER = ('accuracy', 'f1', 'chrf', 'token_f1', 'judge_score', 'mrr', 'ndcg_at_10', 'recall_at_10', 'precision', 'recall', 'top_3_accuracy', 'exact_match', 'generated_accuracy', 'parse_rate', 'per_token_accuracy', 'confidence', 'mean_logprob', 'margin',
          'calibration_error', 'brier', 'hallucination_rate', 'error_rate', 'latency_ms', 'latency_p95_ms')
 
 def table_rows(
