@@ -12,7 +12,9 @@ import gc, hashlib, json, math, os, re, unicodedata
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timezone
+from datetime import date, datetime, time, timezone
+from email.utils import parsedate_to_datetime
+from numbers import Real
 
 # %% ../nbs/00_ground/00_core.ipynb #0d3321a8
 class FtkitError(ValueError):
@@ -197,17 +199,39 @@ def now() -> datetime:
     return datetime.now(timezone.utc)
 
 # %% ../nbs/00_ground/00_core.ipynb #f9465aa3
+_ZONE = re.compile(r'(?<=\d) ?(?:Z|UTC|GMT|([+-]\d\d):?(\d\d)(?: UTC)?)$', re.I)
+_FRACTION = re.compile(r'(?<=:\d\d)[.,](\d+)')
+
+def _read_time(text):
+    try: return datetime.fromisoformat(text.replace('Z', '+00:00')) # by far the most
+    except ValueError: return _read_other_time(text.strip())
+
+def _read_other_time(text):
+    iso = _ZONE.sub(lambda m: f'{m[1]}:{m[2]}' if m[1] else '+00:00', text) if ':' in text else text
+    iso = _FRACTION.sub(lambda m: f'.{m[1][:6]:0<6}', iso) # microseconds, of nanoseconds or tenths
+    try: return datetime.fromisoformat(iso)
+    except ValueError: return parsedate_to_datetime(text)
+
+def _as_datetime(value):
+    if isinstance(value, bool): raise TypeError
+    if isinstance(value, Real): return datetime.fromtimestamp(value, timezone.utc)
+    if hasattr(value, 'to_pydatetime'): return value.to_pydatetime(warn=False)
+    if hasattr(value, 'dtype'): value = str(value)
+    if isinstance(value, str): return _read_time(value)
+    if isinstance(value, date) and not isinstance(value, datetime): return datetime.combine(value, time())
+    return value
+
 def as_time(
-    value, # a datetime, ISO text or epoch seconds; None stays None
+    value, # a datetime, a date, ISO or RFC 2822 text, or epoch seconds; None stays None
 ) -> datetime|None: # in UTC
     "Read a point in time; without a zone it is taken as UTC."
     if value is None or value!=value: return None # NaN and NaT differ from themselves
-    if isinstance(value, (int, float)): return datetime.fromtimestamp(value, timezone.utc) if math.isfinite(value) else None
-    if isinstance(value, str):
-        try: value = datetime.fromisoformat(value.replace('Z', '+00:00'))
-        except ValueError: raise FtkitError(f'{value!r} is not a time; write it like 2026-01-31T12:00:00+00:00') from None
-    if hasattr(value, 'to_pydatetime'): value = value.to_pydatetime()
-    return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+    if isinstance(value, float) and not math.isfinite(value): return None
+    try:
+        when = _as_datetime(value)
+        return when.replace(tzinfo=timezone.utc) if when.tzinfo is None else when.astimezone(timezone.utc)
+    except (AttributeError, IndexError, OSError, OverflowError, TypeError, ValueError):
+        raise FtkitError(f'{value!r} is not a time; write it like 2026-01-31T12:00:00+00:00') from None
 
 # %% ../nbs/00_ground/00_core.ipynb #c35f70be
 @contextmanager

@@ -1,5 +1,6 @@
 "Corners of `ftkit.core`."
 import json, signal, subprocess, sys
+from datetime import date, datetime, timezone
 
 import pytest
 
@@ -97,3 +98,19 @@ def test_names_in_ascii_keep_their_slug(name, folded): assert slug(name)==folded
 
 def test_a_readable_part_stays_and_two_spellings_of_an_accent_are_one_name():
     assert slug('Café 返金').startswith('cafe-') and slug('Cafe\u0301')==slug('Café')
+
+@pytest.mark.parametrize('value', ['2026-01-05T10:00:00.000000000Z', '2026-01-05T10:00:00.0Z', '2026-01-05 10:00:00 UTC', '2026-01-05 11:00:00.000000000 +0100 CET'.removesuffix(' CET'), '2026-01-05T11:00:00,000+01:00', 'Mon, 05 Jan 2026 10:00:00 GMT',
+    'Mon, 5 Jan 2026 05:00:00 -0500', '05 Jan 2026 10:00:00 +0000', ' 2026-01-05T10:00:00z ', 1767607200, 1767607200., datetime(2026, 1, 5, 10)])
+def test_times_as_programs_write_them_are_read(value): assert as_time(value)==datetime(2026, 1, 5, 10, tzinfo=timezone.utc)
+
+def test_a_day_begins_at_midnight(): assert as_time(date(2026, 1, 5))==as_time('2026-01-05')==datetime(2026, 1, 5, tzinfo=timezone.utc)
+
+def test_times_of_numpy_and_pandas_are_read():
+    np, pd = pytest.importorskip('numpy'), pytest.importorskip('pandas')
+    ns = '2026-01-05T10:00:00.123456789'
+    assert {as_time(ns), as_time(np.datetime64(ns)), as_time(pd.Timestamp(ns))}=={datetime(2026, 1, 5, 10, microsecond=123456, tzinfo=timezone.utc)}
+    assert as_time(np.int64(1767607200)).year==2026 and as_time(pd.NaT) is None and as_time(np.datetime64('NaT')) is None
+
+@pytest.mark.parametrize('value', ['yesterday', '', '2026-13-01', '99:99', True, [], {}, object(), 1e300, -1e18, '0001-01-01T00:00:00+14:00', '5 apples 2026'])
+def test_nonsense_is_refused_as_a_time(value):
+    with pytest.raises(FtkitError, match='is not a time; write it like 2026-01-31'): as_time(value)

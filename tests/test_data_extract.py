@@ -481,3 +481,16 @@ def test_half_a_surrogate_pair_and_nul_are_stored_in_every_form():
     d = examples(judge([s], [note('a', 'approved')]))
     _stored_twice_the_same(d)
     assert d.to_hf()[0]['input']=='cut ? here\x00' and d[0].input=='cut \ud83d here\x00'
+
+def test_a_time_that_cannot_be_read_is_counted_for_spans_and_for_verdicts():
+    call = {'span_kind': 'LLM', 'name': 'chat', 'attributes': {'metadata': {'agent_type': 'a'}, 'input': {'value': 'hi'}, 'output': {'value': 'hello'}}}
+    spans = [as_span({**call, 'span_id': i, 'trace_id': i, 'start_time': when}) for i,when in (('s1', '2026-01-05T10:00:00.123456789Z'), ('s2', 'soon'), ('s3', 'Mon, 05 Jan 2026 10:00:00 GMT'), ('s4', None))]
+    notes = [as_annotation({'span_id': s.span_id, 'name': 'review', 'label': 'approved', 'created_at': 'later' if s.span_id=='s3' else None}) for s in spans]
+    found = judge(spans, notes, agent_type='a')
+    assert [c.span.span_id for c,_ in found.calls]==['s4', 's1']
+    assert found.reasons['a time that cannot be read']==1 and found.annotations.dropped=={'left out: a time that cannot be read': 1, 'a time that cannot be read': 1}
+
+def test_a_span_whose_time_cannot_be_read_is_counted_in_a_window_too():
+    from ftkit.telemetry.reading import in_window
+    start = as_span({'start_time': '2026-01-01'}).start_time
+    assert in_window(as_span({'start_time': 'soon'}), start, None) and not in_window(as_span({}), start, None)

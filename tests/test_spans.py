@@ -73,3 +73,19 @@ def test_annotations_of_all_targets_survive_their_frames():
     for a in notes: assert frame_annotations(annotations_frame(notes, a.target))==[a]
 
 def test_our_own_kind_is_told_by_the_attribute(): assert as_span({'span_kind': 'UNKNOWN', 'attributes': {'openinference.span.kind': 'EXPERIMENT'}})==Span('', '', None, '', 'EXPERIMENT', None, None)
+
+@pytest.mark.parametrize('written', ['2026-01-05T10:00:00.000000000Z', '2026-01-05T10:00:00.123456789+00:00', 'Mon, 05 Jan 2026 10:00:00 GMT', '1767607200000000000', '1767607200'])
+def test_times_as_exporters_write_them_are_read(written):
+    span = as_span({'start_time': written})
+    assert span.start_time.replace(microsecond=0)==datetime(2026, 1, 5, 10, tzinfo=timezone.utc) and span.attributes=={}
+
+@pytest.mark.parametrize('written', ['soon', '2026-13-45', 'Mon, 99 Jan 2026', True, ['x'], -1e25])
+def test_a_time_that_cannot_be_read_is_kept_as_text(written):
+    span, note = as_span({'span_id': 's', 'start_time': written}), as_annotation({'span_id': 's', 'name': 'n', 'created_at': written, 'metadata': {'a': 1}})
+    assert span.start_time is None and span.get('unread_time.start_time')==str(written)
+    assert note.created_at is None and note.metadata=={'a': 1, 'unread_time': {'created_at': str(written)}}
+    assert as_span(record_row(span))==span and as_annotation(record_row(note))==note
+    assert frame_spans(spans_frame([span]))==[span]
+
+@pytest.mark.parametrize('written', [None, '', float('nan')])
+def test_no_time_is_no_time_that_cannot_be_read(written): assert as_span({'start_time': written}).attributes=={}

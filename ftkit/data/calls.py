@@ -14,7 +14,7 @@ from ..core import content_hash, to_json
 from .tools import span_tools
 from ..telemetry.genai import genai_messages
 from ..telemetry.messages import chat_messages, dicts, for_template, has_arguments, message_text
-from ..telemetry.spans import at, from_json, Span
+from ..telemetry.spans import at, from_json, Span, UNREAD_TIME
 
 # %% ../../nbs/20_data/10_calls.ipynb #1dd22899
 def _of_list(listed, role): # messages of a list that may also hold texts
@@ -143,6 +143,7 @@ def why_unreadable(
     answer:list, # messages of the answer
 ) -> str|None:
     "Why a call cannot be learned as text; `None` when it can."
+    if span.get('unread_time'): return UNREAD_TIME
     if media := _media([*messages, *answer]): return f'has {"audio" if media[0]=="audio" else "a "+media[0]}'
     if _kept_elsewhere(span): return 'its history is kept by the provider (previous_response_id)'
     if _empty(messages): return 'a part of it was not recorded'

@@ -14,7 +14,7 @@ from .judged import _order, Ballots, over_cap, records
 from .verdicts import AnnotationPolicy, settle_verdicts, who_said
 from ..records import Triplet, TripletDataset
 from ..telemetry.messages import dicts
-from ..telemetry.spans import at, from_json
+from ..telemetry.spans import at, from_json, UNREAD_TIME
 
 # %% ../../nbs/20_data/18_triplets.ipynb #96d16ab4
 def documents(
@@ -43,6 +43,7 @@ def _judged_documents(span, given, policy): # given: position -> annotations
 def _search_reason(span, query, good, bad, modality):
     if span.kind not in ('RETRIEVER', 'RERANKER'): return 'not a search'
     if modality and span.get('metadata.modality', 'text')!=modality: return 'another modality'
+    if span.get('unread_time'): return UNREAD_TIME
     if not query.strip(): return 'no query'
     if not documents(span): return 'no documents'
     if not good: return 'no relevant document'

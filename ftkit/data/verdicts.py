@@ -16,7 +16,7 @@ from numbers import Real
 from ..core import FtkitError, to_json
 from .rules import APPROVING, as_rule, direction_of, DOUBTFUL, fold_label, REJECTING, rule_goodness, rule_verdict
 from ..display import clip
-from ..telemetry.spans import Annotation, missing
+from ..telemetry.spans import Annotation, missing, UNREAD_TIME
 
 # %% ../../nbs/20_data/12_verdicts.ipynb #4201b86b
 YES_NO = ('yes', 'no', 'true', 'false', 'positive', 'negative') # labels that answer a question; the direction says which answer is good
@@ -155,6 +155,7 @@ NOTES = ('note', 'used_in_adapter') # names of annotations that judge nothing: r
 def _uncounted(a, policy):
     if a.name in NOTES: return 'a note'
     if policy.names is not None and a.name not in policy.names: return f'name not in the policy: {clip(a.name, 30)}'
+    if a.metadata.get('unread_time'): return UNREAD_TIME
 
 def _votes(annotations, policy): # (annotation, verdict) of all that count
     return [(a, policy.verdict(a)) for a in newest_votes(a for a in annotations if not _uncounted(a, policy))]

@@ -32,7 +32,7 @@ def in_window(
     end:datetime|None, # up to but not including here
 ) -> bool:
     "Did the span begin in this window?"
-    if not span.start_time: return start is None and end is None
+    if not span.start_time: return start is None and end is None or bool(span.get('unread_time')) # counted by whoever reads it
     return (start is None or span.start_time>=start) and (end is None or span.start_time<end)
 
 # %% ../../nbs/10_telemetry/22_reading.ipynb #ea970459
