@@ -89,3 +89,21 @@ def test_a_time_that_cannot_be_read_is_kept_as_text(written):
 
 @pytest.mark.parametrize('written', [None, '', float('nan')])
 def test_no_time_is_no_time_that_cannot_be_read(written): assert as_span({'start_time': written}).attributes=={}
+
+BLANK = {'': 1, ' ': 2, 'agent_type': 'x'}
+
+@pytest.mark.parametrize('attributes', [{'metadata': BLANK}, {'metadata': json.dumps(BLANK)}, {f'metadata.{k}': v for k,v in BLANK.items()}, {'metadata': dict(reversed(BLANK.items()))}])
+def test_blank_keys_wipe_nothing(attributes):
+    for row in ({'attributes': attributes}, {'attributes': json.dumps(attributes)}, {f'attributes.{k}': v for k,v in attributes.items()}):
+        span = as_span(row)
+        assert span.attributes=={'metadata': {'_': 1, '__': 2, 'agent_type': 'x'}} and span.agent_type=='x'
+        assert as_span(record_row(span))==span
+
+def test_blank_keys_around_a_structure_wipe_nothing():
+    assert as_span({'attributes': {'metadata': {'': {'a': 1}, 'agent_type': 'x'}, '': 3, ' ': {'metadata': 4}}}).agent_type=='x'
+    assert nest({'a..b': 1, 'a.c': 2})=={'a': {'b': 1, 'c': 2}}
+
+@pytest.mark.parametrize('attributes', [{'metadata': 'some text', 'metadata.agent_type': 'x'}, {'metadata': 0, 'metadata.agent_type': 'x'}])
+def test_what_lies_below_a_value_is_found(attributes):
+    span = as_span({'attributes': attributes})
+    assert span.agent_type=='x' and span.get('metadata')==attributes['metadata'] and span.get('metadata.other') is None

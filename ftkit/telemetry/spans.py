@@ -42,10 +42,15 @@ def _too_deep(value):
     try: return to_json(value)
     except RecursionError: return '(nested too deeply)'
 
+def _without_blanks(key): # a blank step leads nowhere; a blank name is written as underscores
+    *above, last = key.split('.')
+    named = [p for p in above if p.strip()]
+    return '.'.join([*named, last if last.strip() else '_'*(len(last)+1)])
+
 @lru_cache(10_000) # the same keys come with every span
-def _under(path, key): # blank steps lead nowhere
-    if not key.isalnum(): key = '.'.join(p for p in key.split('.') if p.strip())
-    return f'{path}.{key}' if path and key else path or key
+def _under(path, key):
+    if not key.isalnum(): key = _without_blanks(key)
+    return f'{path}.{key}' if path else key
 
 def _items(value): # what is followed, or None for a value
     if isinstance(value, dict): return value.items()
@@ -105,11 +110,20 @@ def at(
     default=None, # given when the path leads nowhere
 ):
     "What lies at a dotted path."
+    here = tree
     for p in path.split('.'):
-        if isinstance(tree, dict) and p in tree: tree = tree[p]
-        elif isinstance(tree, list) and p.isdecimal() and int(p)<len(tree): tree = tree[int(p)]
-        else: return default
-    return tree
+        if isinstance(here, dict) and p in here: here = here[p]
+        elif isinstance(here, list) and p.isdecimal() and int(p)<len(here): here = here[int(p)]
+        elif isinstance(here, (dict, list)): return default
+        else: return _beside(tree, path, default)
+    return here
+
+def _beside(tree, path, default): # `a.b` where `a` has a value of its own
+    while isinstance(tree, dict):
+        if path in tree: return tree[path]
+        step, _, path = path.partition('.')
+        tree = tree.get(step)
+    return default
 
 # %% ../../nbs/10_telemetry/10_spans.ipynb #5051daec
 @dataclass(frozen=True)
