@@ -494,3 +494,13 @@ def test_a_span_whose_time_cannot_be_read_is_counted_in_a_window_too():
     from ftkit.telemetry.reading import in_window
     start = as_span({'start_time': '2026-01-01'}).start_time
     assert in_window(as_span({'start_time': 'soon'}), start, None) and not in_window(as_span({}), start, None)
+
+def test_a_score_that_is_no_number_is_counted():
+    span = as_span({'span_id': 's', 'trace_id': 's', 'span_kind': 'LLM', 'attributes': {'input': {'value': 'hi'}, 'output': {'value': 'hello'}}})
+    note = lambda score, **more: as_annotation({'span_id': 's', 'name': 'quality', 'score': score, **more})
+    for policy in (AnnotationPolicy(), AnnotationPolicy(rules=dict(quality=dict(scale=(0, 1), approve=.5)))):
+        found = judge([span], [note('good')], policy)
+        assert found.reasons=={'a score that is no number': 1} and found.annotations.dropped=={'a score that is no number': 1}
+        assert judge([span], [note('90%')], policy).calls[0][1].approved and not judge([span], [note('0,4')], policy).calls[0][1].approved
+        assert judge([span], [note(None)], policy).reasons=={'annotation without label or score': 1}
+    assert judge([span], [note('fine', label='approved')]).calls[0][1].approved, 'its label decides'

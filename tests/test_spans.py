@@ -107,3 +107,15 @@ def test_blank_keys_around_a_structure_wipe_nothing():
 def test_what_lies_below_a_value_is_found(attributes):
     span = as_span({'attributes': attributes})
     assert span.agent_type=='x' and span.get('metadata')==attributes['metadata'] and span.get('metadata.other') is None
+
+@pytest.mark.parametrize('written, score', [('0,9', .9), ('90%', .9), ('90 %', .9), (' .9 ', .9), ('٠٫٩', .9), ('９０％', .9), ('\u22121', -1), (1, 1), (True, 1), ('3', 3), ('1e-1', .1)])
+def test_scores_as_people_write_them_are_read(written, score):
+    for row in ({'score': written}, {'result.score': written}, {'result': {'score': written}}):
+        note = as_annotation(row)
+        assert note.score==pytest.approx(score) and note.metadata=={}
+
+@pytest.mark.parametrize('written', ['good', '1,000', '4/5', '1e400', '90%%', 'nan', ['x']])
+def test_a_score_that_is_no_number_is_kept_as_text(written):
+    note = as_annotation({'score': written, 'metadata': {'a': 1}})
+    assert note.score is None and note.metadata=={'a': 1, 'unread_score': str(written)}
+    assert as_annotation(record_row(note))==note

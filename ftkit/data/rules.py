@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SKIN', 'APPROVING', 'REJECTING', 'DIRECTIONS', 'BLAMING', 'DOUBTFUL', 'fold_label', 'direction_of', 'Rule', 'as_rule',
-           'rule_goodness', 'rule_verdict', 'rule_of_config', 'rules_of_configs', 'parse_rule']
+           'rule_goodness', 'why_no_score', 'rule_verdict', 'rule_of_config', 'rules_of_configs', 'parse_rule']
 
 # %% ../../nbs/20_data/11_rules.ipynb #3dbb6700
 import re
@@ -107,6 +107,12 @@ def rule_goodness(
     share = (a.score-low)/(high-low)
     return round(1-share if direction=='minimize' else share, 9)
 
+def why_no_score(
+    a:Annotation,
+) -> str:
+    "The reason for an annotation with neither a label nor a score that can be read."
+    return 'a score that is no number' if a.metadata.get('unread_score') else 'annotation without label or score'
+
 def rule_verdict(
     rule:Rule,
     a:Annotation,
@@ -115,7 +121,7 @@ def rule_verdict(
     label, direction, name = fold_label(a.label), rule.direction or direction_of(a), clip(a.name, 30)
     if label in rule.labels: return rule.labels[label]
     if direction=='neutral': return f'neutral by its rule: {name}'
-    if missing(a.score): return f'label not in the rule of {name}: {clip(label, 30)}' if label else 'annotation without label or score'
+    if missing(a.score): return f'label not in the rule of {name}: {clip(label, 30)}' if label else why_no_score(a)
     if rule.scale and not rule.scale[0]<=a.score<=rule.scale[1]: return f'score outside the scale of {name}'
     better = (lambda limit: a.score>=limit) if direction=='maximize' else (lambda limit: a.score<=limit)
     if _is_number(rule.approve) and better(rule.approve): return True

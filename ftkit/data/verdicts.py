@@ -14,7 +14,7 @@ from functools import cached_property
 from numbers import Real
 
 from ..core import FtkitError, to_json
-from .rules import APPROVING, as_rule, direction_of, DOUBTFUL, fold_label, REJECTING, rule_goodness, rule_verdict
+from .rules import APPROVING, as_rule, direction_of, DOUBTFUL, fold_label, REJECTING, rule_goodness, rule_verdict, why_no_score
 from ..display import clip
 from ..telemetry.spans import Annotation, missing, UNREAD_TIME
 
@@ -109,7 +109,8 @@ class AnnotationPolicy:
     def _by_score(self, a):
         label, direction = fold_label(a.label), direction_of(a)
         if direction=='neutral': return Neutral(f'{NEUTRAL}: {clip(a.name, 30)}')
-        if missing(a.score): return f'label not in the policy: {clip(label, 30)}' if label else 'annotation without label or score'
+        if missing(a.score) and label: return f'label not in the policy: {clip(label, 30)}'
+        if missing(a.score): return why_no_score(a)
         if not self.comparable(a.score, direction): return f'scale of the score is not known: {clip(a.name, 30)}'
         return bool(goodness(a)>=(.5 if self.threshold is None else self.threshold))
 

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['JSON_TEXT', 'DEEPEST', 'UNREAD_TIME', 'OPERATIONS', 'WORKFLOW', 'UNNAMED', 'SPAN_COLUMNS', 'ANNOTATION_COLUMNS',
            'TARGETS', 'missing', 'from_json', 'flatten', 'nest', 'at', 'Span', 'kind_of_operation', 'span_kind',
-           'as_span', 'as_spans', 'Annotation', 'as_annotation', 'span_row', 'spans_frame', 'frame_spans',
+           'as_span', 'as_spans', 'Annotation', 'as_number', 'as_annotation', 'span_row', 'spans_frame', 'frame_spans',
            'annotations_frame', 'frame_annotations', 'renewed', 'record_row']
 
 # %% ../../nbs/10_telemetry/10_spans.ipynb #2a108afa
-import json, math, re
+import json, math, re, unicodedata
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import lru_cache
@@ -251,10 +251,19 @@ class Annotation:
     on = property(lambda self: self.session_id or self.trace_id or self.span_id)
 
 # %% ../../nbs/10_telemetry/10_spans.ipynb #c1d4a416
-def _number(value):
-    try: n = float(value)
-    except (TypeError, ValueError, OverflowError): return None
-    return n if math.isfinite(n) else None
+def as_number(
+    value, # a number, or text
+) -> float|None: # `None` where it is none
+    "Read a number as people write it."
+    if isinstance(value, (bool, int, float)): return None if missing(value) or abs(value)>1e300 else float(value)
+    text = unicodedata.normalize('NFKC', str(value)).strip().translate(_WRITTEN)
+    part = text.removesuffix('%').strip()
+    if re.fullmatch(r'[-+]?\d+,(\d{1,2}|\d{4,})', part): part = part.replace(',', '.')
+    if not re.fullmatch(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?', part): return None
+    number = float(part)/(100 if text.endswith('%') else 1)
+    return None if missing(number) else number
+
+_WRITTEN = str.maketrans('\u2212\u066b\u066a', '-.%') # minus, and the Arabic decimal and per cent signs
 
 # %% ../../nbs/10_telemetry/10_spans.ipynb #5a4b435f
 def as_annotation(
@@ -264,13 +273,15 @@ def as_annotation(
     if isinstance(row, Annotation): return row
     t = nest(row)
     res = t.get('result') if isinstance(t.get('result'), dict) else t
-    extra, position = t.get('metadata'), _number(t.get('document_position'))
+    extra, position = t.get('metadata'), as_number(t.get('document_position'))
     extra = extra if isinstance(extra, dict) else {}
+    score = as_number(res.get('score'))
+    if score is None and res.get('score') not in (None, '', [], {}): extra = {**extra, 'unread_score': str(res['score'])[:60]}
     created, updated = _when(t.get('created_at')), _when(t.get('updated_at'))
     if created is None or updated is None: extra = {**extra, **_unread_times(t, ('created_at', 'updated_at'))}
     name = t.get('annotation_name') or t.get('name')
     return Annotation(_text(t.get('span_id')) or '', _text(name) or '', str(t.get('annotator_kind') or t.get('kind') or 'HUMAN').upper(),
-        _text(res.get('label')), _number(res.get('score')), _text(res.get('explanation')), _text(t.get('identifier')) or '', _text(t.get('user_id')),
+        _text(res.get('label')), score, _text(res.get('explanation')), _text(t.get('identifier')) or '', _text(t.get('user_id')),
         created, updated, extra,
         None if position is None else int(position), _text(t.get('trace_id')), _text(t.get('session_id')))
 

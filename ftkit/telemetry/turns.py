@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['NAMES_OF', 'SPEAKERS', 'SPEAKER_KEYS', 'THOUGHTS', 'ITEMS', 'PROMPT_KEYS', 'ANSWER_KEYS', 'SIGNS', 'EMPTY_ANSWER',
            'LeftOut', 'role_of', 'unpacked_turn', 'as_text', 'tool_call', 'calls_of', 'filled', 'turn_messages',
-           'structured', 'prompt_messages', 'only', 'answer_message', 'tool_schemas', 'as_number', 'as_moment']
+           'structured', 'prompt_messages', 'only', 'answer_message', 'tool_schemas', 'as_moment']
 
 # %% ../../nbs/10_telemetry/76_turns.ipynb #4588d2ac
-import json, re
+import json
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 from ..core import as_time, FtkitError, plain
 from .messages import message_text
-from .spans import from_json, missing
+from .spans import as_number, from_json
 
 # %% ../../nbs/10_telemetry/76_turns.ipynb #00dbe5c5
 class LeftOut(FtkitError):
@@ -281,19 +281,6 @@ def _own_schema(
     parameters = inner.get('parameters', inner.get('input_schema', inner.get('inputSchema')))
     known = dict(name=inner['name'], description=inner.get('description'), parameters=parameters, strict=inner.get('strict'))
     return dict(type='function', function={k: v for k,v in known.items() if v is not None})
-
-# %% ../../nbs/10_telemetry/76_turns.ipynb #48484875
-def as_number(
-    value, # a number, or text
-) -> float|None: # `None` where it is none
-    "Read a number as people write it."
-    if isinstance(value, (bool, int, float)): return None if missing(value) or abs(value)>1e300 else float(value)
-    text = str(value).strip().replace('\u2212', '-')
-    part = text.removesuffix('%').strip()
-    if re.fullmatch(r'[-+]?\d+,(\d{1,2}|\d{4,})', part): part = part.replace(',', '.')
-    if not re.fullmatch(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?', part): return None
-    number = float(part)/(100 if text.endswith('%') else 1)
-    return None if missing(number) else number
 
 # %% ../../nbs/10_telemetry/76_turns.ipynb #4bf135ef
 def as_moment(
