@@ -12,7 +12,7 @@ from ftkit.disk import write_json
 from ftkit.records import (ConversationTrajectory, ConversationTurn, InstructionDataset, InstructionExample, PreferencePair)
 from ftkit.data.formats import prompt_of, tools_of
 from ftkit.model.load import load, load_base
-from ftkit.model.prompt import closing_id, render, to_ids
+from ftkit.model.prompt import closing_id, fit_roles, lost_texts, render, to_ids
 from ftkit.plans.plan import OrchestrationConfig
 from ftkit.model.tree import IGNORED, answer_logps, collate, plain_logps, share, tree
 from ftkit.model.tiny import random_base
@@ -22,7 +22,7 @@ from ftkit.train.preflight import (
     CHECKS, Row, arrow_marks, encode, encode_conversation, encode_pair, fit_rows, inspect_rows,
     length_notes, preview, refuse_unless_clean, stops, template_fault)
 from ftkit.train.run import row_limit
-from ftkit.train.sft import sft_columns, tree_collator
+from ftkit.train.sft import fit_conversations, sft_columns, tree_collator
 
 families = pytest.mark.parametrize('family', TRAINED)
 ODD = ('a', 'user', 'assistant', '', 'Where is it?', ' spaced ', 'é🙂', 'model\n\nuser')
@@ -182,12 +182,8 @@ def test_11_reasoning_that_a_template_strips_is_refused():
     with pytest.raises(FtkitError, match='changes answer 1'): encode_conversation(talk(('Q', '<think>\nwhy\n</think>\n\nOne'), ('R', 'Two')), tokenizer('qwen3'))
 
 @families
-def test_12_a_system_message_is_read_or_refused_and_never_taught(family):
+def test_12_a_system_message_is_read_and_never_taught(family):
     tok, record = tokenizer(family), InstructionExample('Be brief.', 'Where is it?', 'Here')
-    if family=='gemma':
-        for make in (encode, lambda r, t: fit_rows([r], t, 512)):
-            with pytest.raises(FtkitError, match='System role not supported'): make(record, tok)
-        return
     row = encode(record, tok)
     assert 'Be brief.' in tok.decode(row.input_ids) and learned(row, tok)==['Here'+TRAINED[family][3]]
     if family!='qwen3_5_nothink': assert len(encode_conversation(talk(('Q', 'One'), ('R', 'Two'), system='Be brief.'), tok).stretches)==2
@@ -340,3 +336,127 @@ def test_29_what_a_tool_said_is_read_and_never_learned(family):
 @pytest.mark.parametrize('family', sorted(set(TRAINED)-set(CALLING)-{'gemma4'}))
 def test_29_a_template_that_drops_tools_is_refused(family):
     with pytest.raises(FtkitError, match='leaves tool calls|refuses a record'): encode(asked(messages=called(dict(order='A7'))), tokenizer(family))
+
+# --- roles
+
+LOOKED = [dict(role='assistant', content='', tool_calls=[dict(id='call00001', type='function', function=dict(name='find', arguments='{"order": "A \\"7\\"\\nb", "days": [12, {"by": "sea"}]}'))]),
+          dict(role='tool', tool_call_id='call00001', name='find', content='{"left": "on \\"Monday\\"\\n", "to": "K\u00f6ln 🙂"}')]
+TOLD = [dict(role='system', content='Be  kind.'), dict(role='developer', content='Answer\nbriefly.\n'), dict(role='user', content='Hello "you".'), dict(role='user', content=' Where is C:\\new? ')]
+LATER = [dict(role='assistant', content='<think>\nwhy\n</think>\n\nIt left.'), dict(role='user', content='Thanks, and?')]
+WITHOUT_TOOLS = ('llama3', 'gemma', 'gemma3', 'phi3', 'cohere')
+TEXTS = ('Be kind.', 'Answer briefly.', 'Hello "you".', 'Where is C:', 'It left.', 'Thanks, and?')
+
+def spaced(tok, ids): return ' '.join(tok.decode(ids).split())
+def among(record, tok, fit=fit_rows): return fit([record, *[asked()]*19] if fit is fit_rows else [record, *[talk(('Q', 'A'))]*19], tok, 1024)
+
+@families
+def test_50_every_text_arrives_whatever_its_role(family):
+    tok = tokenizer(family)
+    record = asked(messages=[*TOLD, *LATER])
+    fitted = among(record, tok)
+    assert len(fitted.kept)==20 and not fitted.left_out
+    row = encode(fitted.kept[0], tok)
+    assert [t for t in TEXTS if t not in spaced(tok, row.input_ids)]==[] and learned(row, tok)==['On its way'+TRAINED[family][3]]
+    refuse_unless_clean(inspect_rows([row], tok))
+    p = encode_pair(PreferencePair('q', 'yes', 'no', metadata=record.metadata), tok)
+    assert p['prompt_ids']==to_ids(tok, prompt_of(record))==row.input_ids[:len(row)-row.learned]
+
+@families
+def test_50_tool_calls_and_results_arrive_or_the_row_is_counted(family):
+    tok = tokenizer(family)
+    fitted = among(asked(messages=[*TOLD, *LOOKED, *LATER], tools=json.dumps(TOOLS)), tok)
+    if family in WITHOUT_TOOLS:
+        assert fitted.left_out==(0,) and fitted.account.kept==19 and [n for n in fitted.account.dropped.values()]==[1]
+        assert 'leaves tool calls or their answers out' in fitted.notes('rows')[0] and '1 of 20 rows were left out because' in fitted.notes('rows')[0]
+    else:
+        row = encode(fitted.kept[0], tok)
+        text = spaced(tok, row.input_ids)
+        assert fitted.account.kept==20 and [t for t in (*TEXTS, 'find', 'order', '12', 'sea', 'Köln 🙂', 'Monday') if t not in text]==[]
+        refuse_unless_clean(inspect_rows([row], tok))
+
+def test_50_words_beside_a_call_that_a_template_leaves_out_are_shown():
+    said = [*TOLD, {**LOOKED[0], 'content': 'I look.'}, LOOKED[1]]
+    fitted = among(asked(messages=said, tools=json.dumps(TOOLS)), tokenizer('llama3_1'))
+    assert fitted.left_out==(0,) and "of the role 'assistant' says, first 'I look.'" in fitted.notes('rows')[0]
+    assert not among(asked(messages=said, tools=json.dumps(TOOLS)), tokenizer('qwen3')).left_out
+
+@pytest.mark.parametrize('family', [f for f in TRAINED if f!='qwen3_5_nothink'])
+def test_50_a_conversation_keeps_every_text_and_teaches_every_answer(family):
+    tok = tokenizer(family)
+    told = talk(('x', 'On its way'), messages=[*TOLD, dict(role='assistant', content='It left.'), dict(role='user', content='Thanks, and?')])
+    fitted = among(told, tok, fit_conversations)
+    row = encode_conversation(fitted.kept[0], tok)
+    assert len(fitted.kept)==20 and [t for t in TEXTS if t not in spaced(tok, row.input_ids)]==[]
+    assert [t.removesuffix(TRAINED[family][3]) for t in learned(row, tok)]==['It left.', 'On its way']
+    refuse_unless_clean(inspect_rows([row], tok))
+
+def test_50_developer_text_is_read_as_system_text_where_the_template_has_no_place_for_it():
+    said = [dict(role='developer', content='Be brief.'), dict(role='user', content='Where is it?')]
+    for family in ('tiny', 'qwen2_5', 'qwen3', 'phi3', 'gemma3', 'cohere', 'qwen3_5_nothink'):
+        tok = tokenizer(family)
+        assert render(tok, said)==render(tok, [{**said[0], 'role': 'system'}, said[1]]) and 'Be brief.' in render(tok, said)
+    for family in ('llama3', 'gemma4'):
+        tok = tokenizer(family)
+        assert render(tok, said)==tok.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+    assert render(tokenizer('gemma'), said)==render(tokenizer('gemma'), [dict(role='user', content='Be brief.\n\nWhere is it?')])==render(tokenizer('gemma3'), said)
+
+def test_50_a_message_changes_only_where_the_template_demands_it():
+    said = [dict(role='system', content='A'), dict(role='system', content='B'), dict(role='user', content='C'), dict(role='user', content='D'), dict(role='assistant', content='E'), dict(role='assistant', content='F'), dict(role='user', content='G')]
+    roles = lambda family: ' '.join(m['role'][0] for m in fit_roles(tokenizer(family), said))
+    assert {f: roles(f) for f in ('tiny', 'llama3_1', 'qwen3_5_nothink', 'gemma3', 'gemma', 'cohere')}==dict(
+        tiny='s s u u a a u', llama3_1='s s u u a a u', qwen3_5_nothink='s u u a a u', gemma3='s u a u', gemma='u a u', cohere='s u a u')
+    assert fit_roles(tokenizer('gemma'), said)[0]['content']=='A\n\nB\n\nC\n\nD' and all(fit_roles(tokenizer(f), fit_roles(tokenizer(f), said))==fit_roles(tokenizer(f), said) for f in TRAINED)
+
+def test_50_changed_roles_are_said():
+    notes = lambda family: [n for n in among(asked(messages=[*TOLD, *LATER]), tokenizer(family)).notes('rows')]
+    assert notes('llama3')==[] and notes('tiny')==['rows: 1 of 20 rows have developer text as system text, which the chat template demands (rows 0)']
+    assert ['first user message' in n or 'neighbouring' in n for n in notes('gemma')]==[True, True]
+
+def test_50_neighbours_that_answer_are_learned_as_one_where_turns_alternate():
+    said = [dict(role='user', content='Q'), dict(role='assistant', content='One.'), dict(role='assistant', content='Two.'), dict(role='user', content='R')]
+    row = encode_conversation(talk(('x', 'Three.'), messages=said), tokenizer('gemma'))
+    assert learned(row, tokenizer('gemma'))==['One.\n\nTwo.<end_of_turn>', 'Three.<end_of_turn>']
+
+LATE = [dict(role='user', content='Q'), dict(role='assistant', content='A'), dict(role='system', content='Be brief.'), dict(role='user', content='R')]
+
+@pytest.mark.parametrize('family', ['gemma', 'gemma3', 'cohere', 'qwen3_5_nothink'])
+def test_50_a_row_that_one_template_refuses_is_left_out_and_counted(family):
+    fitted = among(asked(messages=LATE), tokenizer(family))
+    assert fitted.left_out==(0,) and 'refuses a record' in fitted.notes('rows')[0] and fitted.account.kept==19
+    with pytest.raises(FtkitError, match='too little would remain: 1 of 1 rows were left out because the chat template of this base model refuses.*Use a base model'): fit_rows([asked(messages=LATE)], tokenizer(family), 512)
+
+def test_50_a_conversation_that_a_template_changes_or_refuses_is_left_out_and_counted():
+    for family,bad,why in (('qwen3', talk(('Q', '<think>\nwhy\n</think>\n\nOne'), ('R', 'Two')), 'changes answer 1'), ('gemma', talk(('Q', 'A'), messages=LATE), 'refuses a record'),
+                           ('phi3', talk(('Q', 'A'), messages=[*TOLD, *LOOKED]), 'leaves tool calls')):
+        fitted = among(bad, tokenizer(family), fit_conversations)
+        assert fitted.left_out==(0,) and why in fitted.notes('rows')[0]
+        assert why in preview([bad, *[talk(('Q', 'A'))]*19], tokenizer(family)).notes[0]
+
+CRITIC = [dict(role='critic', content='You are a helpful assistant.'), dict(role='user', content='Where is it?')]
+
+def test_50_a_text_that_stands_in_the_template_itself_has_not_arrived():
+    tok = tokenizer('qwen2_5')
+    assert CRITIC[0]['content'] in render(tok, CRITIC) and lost_texts(tok, CRITIC)==[('critic', 'You are a helpful assistant.')]
+
+def test_50_a_text_that_a_template_takes_away_by_what_it_says_has_not_arrived():
+    tok = copy.deepcopy(tokenizer('tiny'))
+    tok.chat_template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('###')[0] }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    record = asked(messages=[dict(role='user', content='Where is ### it?')])
+    assert lost_texts(tok, prompt_of(record))==[('user', 'Where is ### it?')] and among(record, tok).left_out==(0,)
+    with pytest.raises(FtkitError, match='leaves out what a message'): encode_pair(PreferencePair('q', 'a', 'b', metadata=record.metadata), tok)
+    caught_only_by('lost_text', encode(record, tok), tok, "lacks the text 'Where is ### it?'")
+
+def test_50_tokens_that_lack_a_text_are_refused():
+    tok = tokenizer('tiny')
+    row = encode(asked(messages=[dict(role='user', content='one'), dict(role='user', content='two')]), tok)
+    at = row.input_ids.index(tok.convert_tokens_to_ids('<|im_end|>'))+1
+    caught_only_by('lost_text', replace(row, input_ids=row.input_ids[at:], labels=row.labels[at:]), tok, "lacks the text 'one'")
+    talked = encode_conversation(talk(('one', 'A'), ('two', 'B')), tok)
+    assert talked.read==('one', 'A', 'two', 'B')
+
+def test_50_a_cut_does_not_leave_the_assistant_to_speak_first_where_it_may_not():
+    said = [dict(role=r, content='word '*30) for r in ('user', 'assistant')*3]+[dict(role='user', content='Where is it?')]
+    fitted = among(asked(messages=said), tokenizer('gemma'))
+    assert not fitted.shortened
+    short = fit_rows([asked(messages=said)], tokenizer('gemma'), 150).kept[0].metadata
+    assert short['messages'][0]['role']=='user' and short['messages_dropped'] in (2, 4, 6)
