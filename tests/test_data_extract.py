@@ -481,3 +481,42 @@ def test_half_a_surrogate_pair_and_nul_are_stored_in_every_form():
     d = examples(judge([s], [note('a', 'approved')]))
     _stored_twice_the_same(d)
     assert d.to_hf()[0]['input']=='cut ? here\x00' and d[0].input=='cut \ud83d here\x00'
+
+# --- searches
+
+def search_span(value=None, kind='RETRIEVER', **attributes):
+    found = [dict(document=dict(id=f'd{n}', content=t)) for n,t in enumerate(('near', 'far'))]
+    where = 'retrieval.documents' if kind=='RETRIEVER' else 'reranker.output_documents'
+    return as_span(dict(span_id='f', trace_id='t', span_kind=kind, attributes={'input.value': value, where: found, **attributes}))
+
+NEAR = [note('f', 'relevant', document_position=0), note('f', 'irrelevant', document_position=1)]
+QUERIES = [
+    ('{"query": "refunds", "filters": null, "top_k": null, "scale_score": null}', 'application/json', ['refunds']),
+    ('{"query": "refunds", "filters": null}', None, ['refunds']),
+    ('{"bundle": {"query_str": "refunds", "image_path": null}, "mode": "hybrid"}', 'application/json', ['refunds']),
+    ('{"collection": "faq", "text": "refunds"}', 'application/json', ['refunds']),
+    ('{"what": "refunds", "k": 3}', 'application/json', ['refunds']),
+    ('["refunds"]', 'application/json', ['refunds']),
+    ('"refunds"', 'application/json', ['refunds']),
+    ('{"queries": ["refunds", "parcels"]}', 'application/json', []),
+    ('{"where": "faq", "what": "refunds"}', 'application/json', []),
+    ('{"query": "refunds"}', 'text/plain', ['{"query": "refunds"}']),
+    ('{"colour": "blue", "size": "L"}', None, ['{"colour": "blue", "size": "L"}']),
+    ('{not json', 'application/json', ['{not json']),
+    ('"quoted', 'application/json', ['"quoted']),
+    ('refunds', 'text/plain', ['refunds']),
+    (' ', None, []),
+]
+
+@pytest.mark.parametrize('value,kind,anchors', QUERIES)
+def test_a_search_is_known_by_its_query_and_not_by_its_arguments(value, kind, anchors):
+    got = triplets([search_span(value, **({'input.mime_type': kind} if kind else {}))], NEAR)
+    assert [t.anchor for t in got]==anchors and (anchors or got.accounting.dropped=={'no query': 1})
+
+def test_a_reranker_gives_triplets_of_its_query_and_its_new_order():
+    given = {'reranker.query': 'refunds', 'reranker.input_documents': [dict(document=dict(id='x', content=t)) for t in ('far', 'near', 'other')]}
+    read = lambda *spans: [(t.anchor, t.positive, t.negative, t.metadata['positive_id']) for t in triplets(spans, NEAR)]
+    assert read(search_span('{"model": "m"}', 'RERANKER', **given))==[('refunds', 'near', 'far', 'd0')]
+    both = {**given, 'retrieval.documents': [dict(document=dict(content='before'))]}
+    assert read(search_span('{"model": "m"}', 'RERANKER', **both))==[('refunds', 'near', 'far', 'd0')]
+    assert read(search_span('{"query": "refunds", "top_k": 2}', 'RERANKER'))==[('refunds', 'near', 'far', 'd0')]
