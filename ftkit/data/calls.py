@@ -52,11 +52,6 @@ def value_messages(
     return [dict(role=role, content=value if isinstance(value, str) else to_json(value))]
 
 # %% ../../nbs/20_data/10_calls.ipynb #43897c23
-def _openinference(span, side):
-    listed = dicts(span.get(f'llm.{side}_messages'))
-    found = [said for m in listed for said in chat_messages({'role': 'user', **m} if side=='input' else m)]
-    return found or _prompts(span, side)
-
 def _prompts(span, side): # of a completion without roles
     listed = span.get('llm.prompts' if side=='input' else 'llm.choices')
     texts = [at(p, 'prompt.text') or at(p, 'completion.text') or p for p in listed] if isinstance(listed, list) else []
@@ -70,8 +65,10 @@ def _told(messages): # how much a list of messages tells
     return texts, results, rest
 
 def _messages(span, side):
-    lists = _openinference(span, side), genai_messages(span.attributes, side)
-    best = max(lists, key=_told)
+    listed, sent = dicts(span.get(f'llm.{side}_messages')), genai_messages(span.attributes, side)
+    converted = (said for m in listed for said in chat_messages(m))
+    if listed and not sent: return converted # one at a time: who only asks whether there is a prompt reads one message
+    best = max([*converted] or _prompts(span, side), sent, key=_told)
     return best or value_messages(span.get(f'{side}.value'), side)
 
 # %% ../../nbs/20_data/10_calls.ipynb #d975f52f
@@ -93,7 +90,7 @@ def answer_messages(
     span:Span,
 ) -> list: # messages of the role `assistant`
     "What the model answered."
-    said = _messages(span, 'output')
+    said = list(_messages(span, 'output'))
     return said[:1] if len(said)>1 and has_choices(span) else said
 
 def _answer(span): return '\n'.join(filter(None, map(message_text, answer_messages(span))))
@@ -193,7 +190,7 @@ def read_call(
     by_id:dict, # span id -> span, for what is inherited
 ) -> Call:
     "Read a span as a model call."
-    messages, answer, tools = _messages(span, 'input'), answer_messages(span), span_tools(span.attributes)
+    messages, answer, tools = list(_messages(span, 'input')), answer_messages(span), span_tools(span.attributes)
     agent, session, user = inherited(span, by_id, *AGENT), owner(span, by_id, SESSION), owner(span, by_id, USER)
     reasoning = '\n'.join(m['reasoning'] for m in answer if m.get('reasoning')) or None
     problem = why_unreadable(span, messages, answer)

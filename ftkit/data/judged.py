@@ -166,6 +166,9 @@ class Map:
         ends = {i: same.get(low, low) for i,low in lowest_calls.items()}
         self.wrapped = {i: low for i,low in ends.items() if i!=low}
         self.below = calls_below(self.order, outlines, self.wrapped)
+        self.roots = defaultdict(list) # trace id -> its spans with none above them
+        for o in self.order:
+            if not o.parent_id: self.roots[o.trace_id].append(o)
         self.named = any(path in AGENT for o in self.order for path,_ in o.own) # does any span name an agent?
         self.above = {up.span_id for o in self.order if o.kind=='LLM' for up in ancestors(o, outlines)}
 
@@ -177,7 +180,7 @@ class Map:
 
     def returned(self, trace_id:str) -> frozenset: # hashes
         "What the roots of a trace returned."
-        return frozenset().union(*(o.texts | {o.said} for o in self.order if o.trace_id==trace_id and not o.parent_id))
+        return frozenset().union(*(o.texts | {o.said} for o in self.roots[trace_id]))
 
     def targets(self, kind:str, i:str, credit:str) -> list: # ids of calls
         "Which calls a verdict on a span, a trace or a session is about."

@@ -10,6 +10,7 @@ __all__ = ['SKIN', 'APPROVING', 'REJECTING', 'DIRECTIONS', 'BLAMING', 'DOUBTFUL'
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from numbers import Real
 
 from ..core import FtkitError
@@ -23,7 +24,11 @@ def fold_label(
     label, # as an annotator wrote it
 ) -> str:
     "A label as it is compared."
-    text = SKIN.sub('', str(label if label is not None else '')).strip().casefold()
+    return _folded(str(label)) if label is not None else ''
+
+@lru_cache(10_000) # a project has few labels, and every annotation is compared
+def _folded(label):
+    text = SKIN.sub('', label).strip().casefold()
     return re.sub(r'[\s_\-]+', '', text) or text
 
 # %% ../../nbs/20_data/11_rules.ipynb #478e97d9

@@ -9,6 +9,7 @@ __all__ = ['PARTS', 'KIND_OF', 'ROLES', 'THINKING', 'TOLD', 'dicts', 'part_kind'
 
 # %% ../../nbs/10_telemetry/15_messages.ipynb #a68333e9
 import json, re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -126,7 +127,8 @@ def message_pieces(
     "Read one message."
     m = m.get('message') if isinstance(m.get('message'), dict) else m
     parts, role = _listed(m), str(m.get('role') or 'user')
-    of = {kind: [p for p in parts if part_kind(p)==kind] for kind in PARTS}
+    of = defaultdict(list) # kind -> parts
+    for p in parts: of[part_kind(p)].append(p)
     role = ROLES.get(role.lower(), role)
     text = m.get('content') if isinstance(m.get('content'), str) and m['content'] else None
     if text is None and not parts: text = m['content'] if 'content' in m and m['content'] is not None else ''
