@@ -241,6 +241,11 @@ def _openai_choice(
     about = replace(about_row(row, taken, given, imported), tools=tuple(tools))
     return PairVote(*parted(prompt_messages(request), [side_messages(s) for s in sides]), 0, '', about, said_in_row(row, taken, given, 'preference'))
 
+def _asked_before(row, taken): # the messages that both answers follow
+    prompt, system = cell(row, taken, 'prompt'), cell(row, taken, 'system')
+    first = [dict(role='system', content=str(system))] if system else []
+    return [*first, *(prompt_messages(prompt) if prompt is not None else [])]
+
 def _trl_choice(
     row, # `SourceRow`
     imported:Imported,
@@ -248,11 +253,11 @@ def _trl_choice(
     given:Given,
 ) -> PairVote:
     "A pair of TRL's preference format."
-    prompt, system = cell(row, taken, 'prompt'), cell(row, taken, 'system')
+    prompt = cell(row, taken, 'prompt')
     sides = [cell(row, taken, 'chosen'), cell(row, taken, 'rejected')]
     if None in sides: raise LeftOut('no answer')
     if prompt is None and all(isinstance(structured(s), str) for s in sides): raise LeftOut('no prompt')
-    before = [*([dict(role='system', content=str(system))] if system else []), *(prompt_messages(prompt) if prompt is not None else [])]
+    before = _asked_before(row, taken)
     about = about_row(row, taken, given, imported)
     return PairVote(*parted(before, [side_messages(s) for s in sides]), 0, '', about, said_in_row(row, taken, given, 'preference'))
 
@@ -310,10 +315,10 @@ def _winner_choice(
     numbered:bool,
 ) -> PairVote:
     "A row with two answers and the winner."
-    better, prompt, system = _winner_of(row, taken, numbered), cell(row, taken, 'prompt'), cell(row, taken, 'system')
+    better = _winner_of(row, taken, numbered)
     sides = [cell(row, taken, 'a'), cell(row, taken, 'b')]
     if None in sides: raise LeftOut('no answer')
-    before = [*([dict(role='system', content=str(system))] if system else []), *(prompt_messages(prompt) if prompt is not None else [])]
+    before = _asked_before(row, taken)
     word = str(cell(row, taken, 'winner')) if better is None else ''
     about = about_row(row, {k: v for k,v in taken.items() if k!='model'}, given, imported)
     return PairVote(*parted(before, [side_messages(s) for s in sides]), better, word, about, said_in_row(row, taken, given, 'preference'))
